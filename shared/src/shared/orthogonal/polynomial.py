@@ -1,0 +1,122 @@
+"""Polynomials of packed skew-symmetric blocks, `R = Σ c_i Q^i`, with few products and nothing but `packed` kept.
+
+Horner in Q² (Paterson-Stockmeyer): with `C_j = c_2j I + c_2j+1 Q`
+
+    H_top = C_top,   H_j = C_j + Q² H_j+1,   R = H_0
+
+needs ⌈degree/2⌉ products (and one for Q²) instead of degree - 1. Backward walks the same chain, and uses that
+only the skew part of dQ reaches the packed numbers: with S = dQ² + (dQ²)ᵀ, which is symmetric, the part that
+comes through Q² is `-(M - Mᵀ)` with the one product M = S·Q.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .backend import use_triton
+from .skew import block_size_of, fold_gradient, unpack_skew
+
+if TYPE_CHECKING:
+    from .neumann import Backend
+
+Coefficients = tuple[float, ...]
+
+
+def skew_polynomial(
+    packed: Float[Tensor, "*batch n"],
+    coefficients: Coefficients,
+    *,
+    dtype: torch.dtype | None = None,
+    backend: Backend = "auto",
+) -> Float[Tensor, "*batch b b"]:
+    """`Σ coefficients[i]·Q^i` of packed skew-symmetric blocks, in `dtype` (as `packed` where omitted)."""
+    b = block_size_of(packed.shape[-1])
+    dtype = dtype or packed.dtype
+    flat = packed.reshape(-1, packed.shape[-1])
+    if use_triton(backend, packed, b):
+        from .polynomial_triton import skew_polynomial as triton_polynomial
+
+        R = triton_polynomial(flat, list(coefficients), dtype)
+    elif torch.compiler.is_compiling():
+        R = _evaluate(unpack_skew(_working(flat)), coefficients).to(dtype)
+    else:
+        R = _SkewPolynomial.apply(flat, coefficients, dtype)
+    return R.view(*packed.shape[:-1], b, b)
+
+
+class _SkewPolynomial(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, packed: Tensor, coefficients: Coefficients, dtype: torch.dtype) -> Tensor:
+        ctx.save_for_backward(packed)
+        ctx.coefficients = coefficients
+        return _evaluate(unpack_skew(_working(packed)), coefficients).to(dtype)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        (packed,) = ctx.saved_tensors
+        work = _working(packed)
+        return _gradient(unpack_skew(work), ctx.coefficients, grad.to(work.dtype)).to(packed.dtype), None, None
+
+
+def _evaluate(Q: Tensor, coefficients: Coefficients) -> Tensor:
+    """`Σ c_i Q^i` for Q of shape (N, b, b)."""
+    return _chain(Q, _pairs(coefficients))[-1]
+
+
+def _chain(Q: Tensor, pairs: list[tuple[float, float]], Q2: Tensor | None = None) -> list[Tensor]:
+    """The Horner values H_top, ..., H_0."""
+    even, odd = pairs[-1]
+    values = [_affine(Q, even, odd)]
+    if len(pairs) > 1 and Q2 is None:
+        Q2 = torch.bmm(Q, Q)
+    for level in range(len(pairs) - 2, -1, -1):
+        C = _affine(Q, *pairs[level])
+        if level == len(pairs) - 2 and odd == 0:  # H_top is even·I: no product
+            values.append(torch.add(C, Q2, alpha=even))
+        else:
+            values.append(torch.baddbmm(C, Q2, values[-1]))
+    return values
+
+
+def _gradient(Q: Tensor, coefficients: Coefficients, dR: Tensor) -> Tensor:
+    """Gradient by the packed numbers, (N, b(b-1)/2), from `dR` of shape (N, b, b)."""
+    pairs = _pairs(coefficients)
+    if len(pairs) == 1:
+        return fold_gradient(dR * pairs[0][1])
+    Q2 = torch.bmm(Q, Q)
+    values = _chain(Q, pairs[1:], Q2)  # H_top, ..., H_1; H_0 itself is not needed
+    top_is_scalar = pairs[-1][1] == 0
+    dH, dQ, dQ2 = dR, dR * pairs[0][1], None
+    for level in range(1, len(pairs)):
+        # here dH is the gradient by H_(level-1) = C_(level-1) + Q² H_level
+        if level == len(pairs) - 1 and top_is_scalar:
+            term = dH * pairs[-1][0]
+            dQ2 = term if dQ2 is None else dQ2.add_(term)
+            break
+        H = values[len(values) - level]
+        dQ2 = torch.bmm(dH, H.mT) if dQ2 is None else torch.baddbmm(dQ2, dH, H.mT)
+        dH = torch.bmm(Q2, dH)  # Q² is symmetric
+        dQ = dQ.add_(dH, alpha=pairs[level][1])
+    assert dQ2 is not None
+    return fold_gradient(dQ) - fold_gradient(torch.bmm(dQ2 + dQ2.mT, Q))
+
+
+def _pairs(coefficients: Coefficients) -> list[tuple[float, float]]:
+    padded = (*coefficients, 0.0) if len(coefficients) % 2 else coefficients
+    return [(padded[i], padded[i + 1]) for i in range(0, len(padded), 2)]
+
+
+def _affine(Q: Tensor, even: float, odd: float) -> Tensor:
+    """even·I + odd·Q."""
+    C = Q * odd
+    C.diagonal(dim1=-2, dim2=-1).add_(even)
+    return C
+
+
+def _working(packed: Tensor) -> Tensor:
+    return packed if packed.dtype in (torch.float32, torch.float64) else packed.float()
