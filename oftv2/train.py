@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from oftv2.entry import check_place, run, table
+from oftv2.entry import check_place, run, table, tell
 from oftv2.settings import Settings
 
 
@@ -16,11 +16,11 @@ def train(settings: Settings) -> None:
     if settings.sweep:
         from oftv2.sweep import sweep
 
-        print(table(sweep(settings)))
+        tell(table(sweep(settings)))
         return
     from oftv2.experiment import train_all
 
-    print(table(train_all(settings)))
+    tell(table(train_all(settings)))
 
 
 if __name__ == "__main__":

@@ -14,22 +14,6 @@ WIDTHS = (64, 96, 64)
 OUTS = (64, 64, 64)
 
 
-def tiny_llama(**changes):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    settings = dict(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=101,
-        max_position_embeddings=64,
-    )
-    return LlamaForCausalLM(LlamaConfig(**settings | changes)).eval()
-
-
 def random_packed(seed: int = 0, b: int = 16, scale: float = 0.02, shared: bool = False) -> dict[str, Tensor]:
     """module path -> (r, b(b-1)/2) for the paths above."""
     generator = torch.Generator().manual_seed(seed)

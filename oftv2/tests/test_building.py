@@ -113,7 +113,7 @@ def test_the_decoder_body_alone_trains_too():
 
 
 def test_a_layer_alone_builds_its_own_rotation():
-    model, handle = model_with()
+    model, _ = model_with()
     layer = model.model.layers[0].mlp.up_proj
     x = torch.randn(3, 64)
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_bfloat16_base_keeps_no_float32_activation():
 
 
 def test_block_dropout_acts_in_training_only():
-    model, handle = model_with(config={"block_dropout": 0.5})
+    model, _ = model_with(config={"block_dropout": 0.5})
     with torch.no_grad():
         first, second = model(tokens()).logits, model(tokens()).logits
         model.eval()
@@ -188,7 +188,7 @@ def test_block_dropout_acts_in_training_only():
 
 
 def test_block_dropout_draws_anew_each_training_forward():
-    model, handle = model_with(config={"block_dropout": 0.5})
+    model, _ = model_with(config={"block_dropout": 0.5})
     first = model(tokens()).logits
     assert not torch.equal(model(tokens()).logits, first)
 
@@ -223,7 +223,7 @@ def test_step_build_refuses_block_dropout():
 
 
 def test_compiled_decoder_layer_equals_eager():
-    model, handle = model_with()
+    model, _ = model_with()
     layer = model.model.layers[0]
     x = torch.randn(2, 9, 64, requires_grad=True)
     position = model.model.rotary_emb(x, torch.arange(9)[None])

@@ -6,9 +6,10 @@ import warnings
 
 import pytest
 import torch
-from adapter_files import PATHS, WIDTHS, peft_folder, random_packed, tiny_llama, v1_folder
+from adapter_files import PATHS, WIDTHS, peft_folder, random_packed, v1_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import tiny_llama
 
 from oftv2.compose import composed, convert, mean, merge_adapters, orthomerge
 from oftv2.config import OFTConfig

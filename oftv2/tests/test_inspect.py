@@ -9,7 +9,8 @@ import sys
 
 import pytest
 import torch
-from adapter_files import PATHS, lycoris_file, peft_folder, random_packed, tiny_llama, v1_folder, v1_matrices
+from adapter_files import PATHS, lycoris_file, peft_folder, random_packed, v1_folder, v1_matrices
+from models import tiny_llama
 from safetensors.torch import load_file
 
 from oftv2.__main__ import main
@@ -99,7 +100,7 @@ def model_folder(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("model")
     tiny_llama().save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(101)}, unk_token="w0"))
+    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(128)}, unk_token="w0"))
     PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0").save_pretrained(folder)
     return folder
 
@@ -188,14 +189,12 @@ def test_mistakes_are_one_sentence_and_exit_2(tmp_path, capsys):
         said = capsys.readouterr()
         assert code == 2 and said.out == "", arguments
         assert said.err.count("\n") == 1 and said.err.startswith("oftv2") and len(said.err) < 600, said.err
-    ran = run("inspect", cut)
-    assert ran.returncode == 2 and ran.stdout == "" and ran.stderr.count("\n") == 1
 
 
 def test_ctrl_c_exits_130(tmp_path):
     """Interrupted while it measures the second adapter, which takes a while."""
     peft_folder(tmp_path / "small")
-    packed = {f"model.layers.{i}.self_attn.q_proj": torch.randn(8, 130816) * 1e-3 for i in range(12)}
+    packed = {f"model.layers.{i}.self_attn.q_proj": torch.randn(8, 130816) * 1e-3 for i in range(6)}
     write_adapter(Adapter(OFTConfig(block_size=512), packed=packed), tmp_path / "large", "native")
     process = subprocess.Popen(
         [sys.executable, "-m", "oftv2", "inspect", str(tmp_path / "small"), str(tmp_path / "large")],

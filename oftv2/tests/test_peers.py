@@ -180,8 +180,13 @@ def test_only_peft_models_can_be_accelerated():
 
 def test_the_library_imports_peft_in_one_place():
     source = Path(__file__).parent.parent / "src" / "oftv2"
-    importing = {p.name for p in source.rglob("*.py") if any(
-        line.split()[:1] in (["import"], ["from"]) and line.split()[1].split(".")[0] == "peft"
-        for line in map(str.strip, p.read_text().splitlines()) if line
-    )}
+    importing = {
+        p.name
+        for p in source.rglob("*.py")
+        if any(
+            line.split()[:1] in (["import"], ["from"]) and line.split()[1].split(".")[0] == "peft"
+            for line in map(str.strip, p.read_text().splitlines())
+            if line
+        )
+    }
     assert importing <= {"accelerate_peft.py", "baselines.py"}

@@ -7,29 +7,14 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from models import tiny_llama
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from oftv2.errors import OFTError
 from oftv2.v1 import OFTv1Linear, inject_v1
 from shared.orthogonal import cayley, packed_length, rotate
 
 STEPS = 3
-
-
-def tiny_llama() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=96,
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=64,
-        )
-    )
 
 
 def train(model: nn.Module, parameters: list[nn.Parameter], lr: float = 2e-2) -> list[float]:

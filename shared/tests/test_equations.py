@@ -83,9 +83,7 @@ def test_defect_law(k):
     packed = random_packed(5, 8, 0.15)
     Q, eye = dense_skew(packed), torch.eye(8, dtype=torch.float64)
     R = cayley_neumann(packed, k)
-    torch.testing.assert_close(
-        R, cayley(packed) @ (eye - torch.linalg.matrix_power(Q, k + 1)), rtol=0, atol=1e-10
-    )
+    torch.testing.assert_close(R, cayley(packed) @ (eye - torch.linalg.matrix_power(Q, k + 1)), rtol=0, atol=1e-10)
     angles = torch.linalg.eigvals(Q).imag
     expected = (1 - (1j * angles.to(torch.complex128)) ** (k + 1)).abs().sort(-1).values
     torch.testing.assert_close(torch.linalg.svdvals(R).sort(-1).values, expected, rtol=0, atol=1e-10)
@@ -195,7 +193,7 @@ def test_sixteen_bit_rotation_accumulates_in_float32(dtype):
     exact = x.double() @ block_diagonal(R.double(), 128)
     assert y.dtype == dtype
     # one rounding of the result, and no more: a 16-bit accumulation would be several times off
-    assert float(((y.double() - exact).norm() / exact.norm())) < torch.finfo(dtype).eps
+    assert float((y.double() - exact).norm() / exact.norm()) < torch.finfo(dtype).eps
 
 
 def test_weight_rotation_merges_what_input_rotation_does():
@@ -249,9 +247,7 @@ def test_compiled_equals_eager():
         return rotate(x, cayley_neumann(packed)).square().sum()
 
     eager = torch.autograd.grad(model(x, packed), (x, packed))
-    compiled = torch.autograd.grad(
-        torch.compile(model, fullgraph=True, backend="aot_eager")(x, packed), (x, packed)
-    )
+    compiled = torch.autograd.grad(torch.compile(model, fullgraph=True, backend="aot_eager")(x, packed), (x, packed))
     for a, b in zip(eager, compiled, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 

@@ -126,7 +126,7 @@ class _Rotations:
     def _slot(self, layer: OFTLayer, name: str) -> RotationSlot:
         module = _modules_of(layer)[name]
         base = layer.get_base_layer()
-        dropout = layer.oft_dropout[name] if name in layer.oft_dropout else None
+        dropout = dict(layer.oft_dropout).get(name)
         blocks = layer.r[name]
         return RotationSlot(
             packed=lambda: _modules_of(layer)[name].weight,

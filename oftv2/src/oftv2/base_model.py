@@ -16,7 +16,7 @@ from .settings import LaunchSettings, ModelSettings
 
 
 def load_base(model: ModelSettings, quant: str, launch: LaunchSettings) -> tuple[nn.Module, Any]:
-    """(model, tokenizer), the model in evaluation mode on this process's device.
+    """(model, tokenizer), for diffusion (transformer, pipeline); the model in evaluation mode on this process's device.
 
     Raises:
         OFTError: it cannot be loaded as asked.
@@ -29,7 +29,9 @@ def load_base(model: ModelSettings, quant: str, launch: LaunchSettings) -> tuple
         if model.kind == "seq2seq":
             return _seq2seq(path, model, quant, device)
         if model.kind == "diffusion":
-            raise OFTError("a diffusion model is loaded by its task, which needs the extra oftv2[diffusion]")
+            from .diffusion import load_pipeline
+
+            return load_pipeline(model, quant, device)
         base, tokenizer = load_causal_lm(
             path,
             dtype=model.dtype,

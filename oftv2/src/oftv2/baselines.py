@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, load_model, save_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .checkpoint import gathered
 from .config import OFTConfig
 from .errors import OFTError
 from .quant import dequantise
@@ -33,10 +35,14 @@ class PeftTrainee(Trainee):
         kind = {"boft": peft.BOFTConfig, "oft_peft": peft.OFTConfig}.get(method.name, peft.LoraConfig)
         if method.name == "dora":
             options["use_dora"] = True
+        meta = next(model.parameters()).is_meta
+        if meta and method.name == "boft":
+            raise OFTError("PEFT's BOFT computes permutations while it is built, so method boft has no dry run")
         try:
             config = kind(**options)
-            device = next(model.parameters()).device
-            with torch.device("meta") if device.type == "meta" else contextlib.nullcontext():
+            with warnings.catch_warnings(), torch.device("meta") if meta else contextlib.nullcontext():
+                # transformers has renamed an attribute that PEFT still asks for
+                warnings.simplefilter("ignore", FutureWarning)
                 self.wrapped = peft.get_peft_model(model, config)
         except (TypeError, ValueError) as error:
             raise OFTError(f"method {method.name} cannot be put on this model: {first_line(error)}") from error
@@ -71,19 +77,27 @@ class FullTrainee(Trainee):
 
     def __init__(self, name: str, model: nn.Module):
         super().__init__(name, model)
+        self.tensors: dict[str, Tensor] = {}
         for parameter in model.parameters():
             if not parameter.is_floating_point():
                 raise OFTError("method full trains the weights themselves, and some are quantised")
             parameter.requires_grad_(True)
 
+    def collect(self) -> None:
+        whole = {name: gathered(p.detach()) for name, p in self.model.named_parameters()}
+        self.tensors = {name: tensor.cpu().contiguous() for name, tensor in whole.items()}
+
     def save(self, directory: Path) -> None:
-        save_model(self.model, str(directory / "model.safetensors"))
+        # parameters come without duplicates, so tied weights are stored once
+        save_file(self.tensors, directory / "model.safetensors")
 
     def load(self, directory: Path) -> None:
         path = directory / "model.safetensors"
         if not path.is_file():
             raise OFTError(f"there are no weights in {directory}: {path.name} is missing")
-        load_model(self.model, str(path))
+        for name, tensor in load_file(path).items():
+            with torch.no_grad():
+                self.model.get_parameter(name).copy_(tensor)
 
 
 def first_line(error: BaseException) -> str:

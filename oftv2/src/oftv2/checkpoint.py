@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .errors import OFTError
-from .formats.files import write_files
+from .formats.files import sync, write_files
 
 TENSORS, STATE = "training_state.safetensors", "training_state.json"
 
@@ -143,15 +142,15 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
             write(part)
             part.chmod(0o755)
             for path in (*part.iterdir(), part):
-                _sync(path)
+                sync(path)
             if folder.exists():
                 old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
-                os.rename(folder, old / "old")
-                os.rename(part, folder)
+                folder.rename(old / "old")
+                part.rename(folder)
                 shutil.rmtree(old, ignore_errors=True)
             else:
-                os.rename(part, folder)
-            _sync(folder.parent)
+                part.rename(folder)
+            sync(folder.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except Exception as error:
@@ -166,11 +165,3 @@ def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """A JSON file that is whole at every moment, old or new."""
     write_files(path.parent, {path.name: (json.dumps(value, indent=1) + "\n").encode()})
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

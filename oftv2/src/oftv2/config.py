@@ -91,7 +91,7 @@ class OFTConfig:
             r = nearest_divisor(width, self.num_blocks or 1)
             b = width // r
         if b < 2:
-            raise ValueError(f"a layer of width {width} cannot be cut into blocks of at least 2 (got {r} blocks of {b})")
+            raise ValueError(f"a layer of width {width} cannot be cut into blocks of at least 2 ({r} blocks of {b})")
         return r, b
 
     @classmethod

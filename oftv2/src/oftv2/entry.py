@@ -28,12 +28,17 @@ def run(body: Callable[[Settings], None], config_name: str, conf: Path) -> None:
     # Hydra then raises what it would print over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    composed: list[Any] = []  # stays empty after --help and --cfg
+
     @hydra.main(version_base=None, config_path=str(conf), config_name=config_name)
     def main(config: Any) -> None:
-        body(Settings.from_mapping(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
+        composed.append(OmegaConf.to_container(config, resolve=True))
 
     try:
         main()
+        # Outside Hydra, which would print lines of its own about an exception.
+        for config in composed:
+            body(Settings.from_mapping(config))
     except (OFTError, HydraException, OmegaConfBaseException) as error:
         print(f"{config_name}: {one_sentence(error)}", file=sys.stderr)
         sys.exit(REFUSED)
@@ -66,6 +71,8 @@ def check_place(settings: Settings) -> None:
     launch = settings.launch
     if launch.device == "cuda" and not torch.cuda.is_available():
         raise OFTError("launch asks for a GPU and torch sees none: use launch=cpu, or a machine with a GPU")
+    if launch.strategy == "shard" and "RANK" not in os.environ:
+        raise OFTError("launch.strategy=shard shares weights out among processes: start with accelerate launch")
     existing = settings.output_dir.absolute()
     while not existing.exists():
         existing = existing.parent
@@ -81,12 +88,18 @@ def check_place(settings: Settings) -> None:
         torch.set_num_threads(launch.threads)
 
 
+def tell(text: str) -> None:
+    """Print, in the first process of a distributed run only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a table for a terminal."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([shown(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 

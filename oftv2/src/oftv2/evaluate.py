@@ -21,16 +21,17 @@ from .tasks.prose import prose_loss
 from .trainee import OFTTrainee, Trainee
 from .workload import Workload
 
-SURVIVAL_SIZES = (0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # ‖ΔW‖/‖W‖ of the curve in figure 4
-LOGIT_TOKENS = 64
+SURVIVAL_SIZES = (0.001, 0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # ‖ΔW‖/‖W‖ of the curve in figure 4
 
 
 def evaluate_all(settings: Settings, parts: Parts) -> dict[str, dict[str, Part]]:
     """label -> name -> part, trainings included.
 
     Raises:
-        OFTError: a training of these settings is missing.
+        OFTError: a training of these settings is missing, or the task has no score.
     """
+    if settings.task.kind == "diffusion":
+        raise OFTError(f"task {settings.task.name} has no score: train.py prints its time, memory and parameters")
     found: dict[str, dict[str, Part]] = {}
     for method in trainings(settings):
         found[method.label] = {"train": trained_part(settings, method, parts)}
@@ -39,7 +40,7 @@ def evaluate_all(settings: Settings, parts: Parts) -> dict[str, dict[str, Part]]
     if any(method.quant == "nf4" for method in scored):
         found["base_nf4"] = {"losses": base_nf4_losses(settings, parts)}
     for method in scored:
-        adapter = found[method.label]["train"].files
+        adapter = tensors_of(found[method.label]["train"])
         run = Measurement(settings, parts, method, fingerprint(training_key(settings, method), adapter))
         here = found[method.label]
         here["score"] = run.part("score", run.score)
@@ -207,6 +208,11 @@ class Measurement:
         return result
 
 
+def tensors_of(part: Part) -> dict[str, str]:
+    """What a measurement depends on: the weights, and not the order of names in a file beside them."""
+    return {file: digest for file, digest in part.files.items() if file.endswith(".safetensors")}
+
+
 def scores(settings: Settings, model: nn.Module, work: Workload) -> dict[str, Any]:
     evaluation = settings.evaluation
     result: dict[str, Any] = {
@@ -214,7 +220,7 @@ def scores(settings: Settings, model: nn.Module, work: Workload) -> dict[str, An
         "prose_loss": prose_loss(model, work.tokenizer),
         "asked": None,
     }
-    if work.task.form == "text":
+    if work.task.form == "text" or not work.task.metrics:
         result["test_loss"] = mean_answer_loss(model, work.held_out("test", evaluation.problems))
     else:
         result["asked"] = work.asked(model, "test", evaluation.problems, evaluation)
@@ -233,4 +239,3 @@ def base_key(settings: Settings) -> str:
 def logits(model: nn.Module, batch: Any) -> torch.Tensor:
     batch = batch.to(next(model.parameters()).device)
     return model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits.float()
-

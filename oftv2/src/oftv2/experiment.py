@@ -14,12 +14,13 @@ from tqdm import tqdm
 from .base_model import load_base
 from .checkpoint import replace_folder
 from .config import OFTConfig
+from .diffusion import PictureWorkload
+from .entry import tell
 from .errors import OFTError
 from .loop import steps_of, train
 from .memory import saved_bytes
 from .parts import Part, Parts
 from .settings import MethodSettings, Settings, fingerprint
-from .tasks.answer_loss import answer_loss
 from .trainee import Trainee, make_trainee
 from .workload import Workload
 
@@ -58,12 +59,18 @@ def trained(settings: Settings, method: MethodSettings, parts: Parts) -> Part:
     if parts.resume and (found := parts.finished(method.label, "train", key)):
         parts.say(f"{method.label}/train: reused")
         return found
-    accelerator = Accelerator(cpu=settings.launch.device == "cpu")
+    # Weights that are trained themselves stay in float32, where a small step is not rounded away.
+    mixed = method.name == "full" and settings.model.dtype == "bfloat16"
+    accelerator = Accelerator(cpu=settings.launch.device == "cpu", mixed_precision="bf16" if mixed else "no")
+    model = replace(settings.model, dtype="float32") if mixed else settings.model
 
     def measure(folder: Path) -> dict[str, Any]:
-        base, tokenizer = load_base(settings.model, method.quant, settings.launch)
+        base, tokenizer = load_base(model, method.quant, settings.launch)
         trainee = make_trainee(method, base, settings.model, settings.seed)
-        work = Workload.of(settings.task, tokenizer, settings.seed, method.training.max_length)
+        if settings.task.kind == "diffusion":
+            work: Workload | PictureWorkload = PictureWorkload.of(settings.task, tokenizer, settings.seed)
+        else:
+            work = Workload.of(settings.task, tokenizer, settings.seed, method.training.max_length)
         steps = steps_of(method.training, len(work.encoded), accelerator.num_processes)
         batches = work.batches(method.training, accelerator.process_index, accelerator.num_processes)
         states = folder / f"training-{key[:8]}"
@@ -72,18 +79,24 @@ def trained(settings: Settings, method: MethodSettings, parts: Parts) -> Part:
             record = train(
                 trainee,
                 batches,
-                answer_loss,
+                work.loss,
                 method.training,
                 steps,
                 states,
-                fingerprint=key,
+                # the processes share out the data, so another number of them is another training
+                fingerprint=fingerprint(key, accelerator.num_processes),
                 accelerator=accelerator,
                 strategy=settings.launch.strategy,
                 probe=work.probe(settings.evaluation) if probed else None,
                 progress=show,
                 resume=settings.resume,
             )
-        kept = saved_bytes(lambda: answer_loss(base, batches(0)[0])[0], base) if settings.launch.strategy != "shard" else None
+        kept = (
+            saved_bytes(lambda: work.loss(base, batches(0)[0])[0], base)
+            if settings.launch.strategy != "shard"
+            else None
+        )
+        trainee.collect()
         if accelerator.is_main_process:
             replace_folder(folder / ADAPTER, trainee.save)
             shutil.rmtree(states, ignore_errors=True)
@@ -120,7 +133,9 @@ def training_key(settings: Settings, method: MethodSettings) -> str:
     """Fingerprint of everything that shapes the adapter."""
     model = settings.model
     shape = [model.path, model.awq_path, model.kind, model.dtype, model.revision, model.attention, model.target_modules]
-    return fingerprint(shape, settings.task, replace(method, label=""), settings.seed)
+    # What is asked afterwards does not shape what was learned.
+    options = {name: value for name, value in settings.task.options.items() if name not in ("test", "benchmark")}
+    return fingerprint(shape, settings.task.name, options, replace(method, label=""), settings.seed)
 
 
 def reopened(settings: Settings, method: MethodSettings, folder: Path, quant: str | None = None) -> tuple[Trainee, Any]:
@@ -133,7 +148,7 @@ def reopened(settings: Settings, method: MethodSettings, folder: Path, quant: st
 
 
 def parts_of(settings: Settings) -> Parts:
-    return Parts(settings.output_dir / "parts", settings.resume)
+    return Parts(settings.output_dir / "parts", settings.resume, tell)
 
 
 def training_row(method: MethodSettings, part: Part) -> dict[str, Any]:

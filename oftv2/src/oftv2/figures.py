@@ -52,13 +52,22 @@ def draw_all(results: Results, folder: Path) -> list[str]:
 
 def tradeoff(results: Results) -> Any:
     """Figure 1: what is learned against what is forgotten, along training."""
-    runs = {k: parts["train"]["probes"] for k, parts in results.items() if len(parts.get("train", {}).get("probes", [])) > 1}
+    runs = {
+        k: parts["train"]["probes"] for k, parts in results.items() if len(parts.get("train", {}).get("probes", [])) > 1
+    }
     if not runs:
         return None
     figure, axes = plt.subplots(figsize=(6.4, 4.2))
     for label, probes in runs.items():
         change = [row["prose_loss"] - probes[0]["prose_loss"] for row in probes]
-        axes.plot(change, [row["answer_loss"] for row in probes], "o-", color=COLOURS.get(label), ms=4, label=NAMES.get(label, label))
+        axes.plot(
+            change,
+            [row["answer_loss"] for row in probes],
+            "o-",
+            color=COLOURS.get(label),
+            ms=4,
+            label=NAMES.get(label, label),
+        )
     for label, parts in results.items():
         if "strengths" not in parts or label not in runs:
             continue
@@ -67,9 +76,8 @@ def tradeoff(results: Results) -> Any:
         x = [row["prose_loss"] - start["prose_loss"] for row in rows]
         y = [row["answer_loss"] for row in rows]
         axes.plot(x, y, ":", color="black", marker="x", ms=5, lw=1.2, label=f"{NAMES.get(label, label)}, R from α·Q")
-        for row, across, up in zip(rows, x, y):
+        for row, across, up in zip(rows, x, y, strict=True):
             axes.annotate(f"{row['alpha']:g}", (across, up), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axes.set_yscale("log")
     axes.set_xlabel("change of prose loss, nats a token (right: more forgotten)")
     axes.set_ylabel("answer loss on dev problems (down: more learned)")
     axes.legend(frameon=False, fontsize=8)
@@ -104,15 +112,19 @@ def defect(results: Results) -> Any:
     """Figure 3: singular values of R in closed form, with the angles that training reached."""
     figure, axes = plt.subplots(figsize=(6.4, 3.8))
     theta = torch.linspace(0, 1.05, 400, dtype=torch.float64)
-    for terms, colour in ((4, "#56b870"), (5, "#b5541c"), (6, "#0b6e4f")):
+    for terms, colour in ((4, "#3b6fb6"), (5, "#8a2f5c"), (6, "#7fa8d9")):
         axes.plot(theta, singular_value_of_cnp(theta, terms), color=colour, label=f"{terms} terms")
     axes.axhline(1, color="black", lw=1, label="exact Cayley")
     for label, parts in results.items():
         if "theta_max" in parts.get("geometry", {}):
             reached = parts["geometry"]["theta_max"]
-            axes.axvline(reached, color=COLOURS.get(label), ls=":", label=f"{NAMES.get(label, label)}: largest θ {reached:.3f}")
+            axes.axvline(
+                reached, color=COLOURS.get(label), ls=":", label=f"{NAMES.get(label, label)}: largest θ {reached:.3f}"
+            )
             per_layer = [row["theta_max"] for row in parts["geometry"]["report"]]
-            axes.plot(per_layer, [-0.04 if label == "oftv2" else -0.09] * len(per_layer), "|", color=COLOURS.get(label), ms=6)
+            axes.plot(
+                per_layer, [-0.04 if label == "oftv2" else -0.09] * len(per_layer), "|", color=COLOURS.get(label), ms=6
+            )
     axes.set_xlabel("θ = ‖Q‖₂ (ticks below: each trained layer)")
     axes.set_ylabel("singular value of R")
     axes.legend(frameon=False, fontsize=8)
@@ -127,15 +139,30 @@ def survival(results: Results) -> Any:
     rows = results["base"]["survival"]["rows"]
     for kind, label, style in (("rotation", "random rotation", "-"), ("low_rank", "random update of rank 16", "--")):
         chosen = [row for row in rows if row["kind"] == kind]
-        axes.plot([r["update_norm"] for r in chosen], [r["surviving"] for r in chosen], style, color="#555555", label=label)
+        axes.plot(
+            [r["update_norm"] for r in chosen], [r["surviving"] for r in chosen], style, color="#555555", label=label
+        )
     for label, parts in results.items():
         if "requantised" not in parts:
             continue
         layers = [r for r in parts["requantised"]["rows"] if r["surviving"] is not None]
         colour = COLOURS.get(label)
-        axes.plot([r["update_norm"] for r in layers], [r["surviving"] for r in layers], ".", color=colour, ms=3, alpha=0.6)
+        axes.plot(
+            [r["update_norm"] for r in layers], [r["surviving"] for r in layers], ".", color=colour, ms=3, alpha=0.6
+        )
         size = (sum(r["update_norm"] ** 2 for r in layers) / len(layers)) ** 0.5
-        axes.plot([size], [parts["requantised"]["surviving"]], "D", color=colour, ms=7, label=f"{NAMES.get(label, label)}, trained")
+        hollow = "none" if label.startswith("q") else colour
+        whole = [parts["requantised"]["surviving"]]
+        axes.plot(
+            [size],
+            whole,
+            "D",
+            color=colour,
+            mfc=hollow,
+            mew=1.6,
+            ms=9 if hollow == "none" else 6,
+            label=f"{NAMES.get(label, label)}, trained",
+        )
     axes.set_xscale("log")
     axes.set_ylim(-0.35, 1.15)
     axes.set_xlabel("size of the update, ‖ΔW‖/‖W‖ (dots: layers)")
@@ -160,8 +187,8 @@ def write_png(figure: Any, path: Path) -> None:
             figure.savefig(file, format="png")
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

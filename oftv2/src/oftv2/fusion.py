@@ -10,6 +10,7 @@ A module is fused only where its class computes, on a probe, exactly what is fus
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ class Fusion:
         self._swiglu = swiglu
         self._norms = recompute_inputs
         self._fused: list[nn.Module] = []
-        self._verdicts: dict[type, bool] = {}
+        self._verdicts: dict[tuple[type, Callable], bool] = {}
 
     def install(self) -> None:
         """Fuse what can be fused and is not yet."""
@@ -47,8 +48,8 @@ class Fusion:
             module.__dict__.pop("forward", None)
         self._fused = []
 
-    def _is(self, module: nn.Module, test) -> bool:
-        kind = type(module)
+    def _is(self, module: nn.Module, test: Callable[[nn.Module], bool]) -> bool:
+        kind = (type(module), test)
         if kind not in self._verdicts:
             self._verdicts[kind] = test(module)
         return self._verdicts[kind]

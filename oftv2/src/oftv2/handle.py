@@ -126,9 +126,9 @@ class AdapterHandle:
                 layer.active = tuple(name for name in names if name in layer.slots)
         for name, layers in self._layers.items():
             for layer in layers.values():
-                for parameter in (layer.packed[name], layer.rescale[name] if name in layer.rescale else None):
-                    if parameter is not None:
-                        parameter.requires_grad_(name in names)
+                layer.packed[name].requires_grad_(name in names)
+                if name in layer.rescale:
+                    layer.rescale[name].requires_grad_(name in names)
         self._saved.switch(owners[0] if owners else None)
         self.bank.forget()
         self._forget_groups()
@@ -240,7 +240,7 @@ class AdapterHandle:
             )
         layers = self._layers[name]
         values = {**adapter.packed, **adapter.embeddings}
-        saved = {path: value for path, value in adapter.saved.items()}
+        saved = adapter.saved
         expected_saved = self._saved.shapes(name)
         missing = [p for p in (*layers, *expected_saved) if p not in values and p not in saved]
         extra = [p for p in (*values, *saved) if p not in layers and p not in expected_saved]

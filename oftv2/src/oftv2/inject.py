@@ -60,7 +60,9 @@ def inject(
     for path, (r, b) in sizes.items():
         width = width_of(targets[path])
         if r * b != width:
-            raise OFTError(f"{path}: {r} blocks of size {b} rotate vectors of width {r * b}, but the layer's is {width}")
+            raise OFTError(
+                f"{path}: {r} blocks of size {b} rotate vectors of width {r * b}, but the layer's is {width}"
+            )
     if blocks is None:
         _tell_adjusted(config, sizes)
     if handle is None:

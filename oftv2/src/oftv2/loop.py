@@ -28,6 +28,7 @@ from .trainee import Trainee
 
 Batches = Callable[[int], Sequence[Any]]  # step -> this process's batches of that step; a pure function of the step
 Loss = Callable[[nn.Module, Any], tuple[Tensor, int]]  # (model, batch) -> summed loss, number of tokens in the sum
+Probe = Callable[[nn.Module], dict[str, float]]  # what held-out text says of the model
 Progress = Callable[[int, int, dict[str, float]], None]  # (steps done, steps in all, what was measured)
 
 
@@ -56,7 +57,7 @@ def train(
     fingerprint: str,
     accelerator: Accelerator | None = None,
     strategy: str = "replicate",
-    probe: Callable[[nn.Module], dict[str, float]] | None = None,
+    probe: Probe | None = None,
     progress: Progress | None = None,
     resume: bool = True,
 ) -> TrainingRecord:
@@ -76,8 +77,9 @@ def train(
     accelerator = accelerator or Accelerator(cpu=True)
     if settings.gradient_checkpointing:
         trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    forward = shard(trainee, loss) if strategy == "shard" else loss
-    parameters = trainee.named_parameters()
+    within = shard(trainee) if strategy == "shard" else lambda use: use(trainee.model)
+    forward: Loss = lambda model, batch: within(lambda inner: loss(inner, batch))  # noqa: E731
+    parameters = trainee.named_parameters()  # after sharding, which replaces parameters
     optimizer = torch.optim.AdamW(
         parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.999)
     )
@@ -101,7 +103,7 @@ def train(
     training = trainee.model.training
     trainee.model.train()
     with finishing_step_on_interrupt() as interrupted, explained_memory(trainee, settings):
-        _probe(record, trainee, probe)
+        _probe(record, trainee, probe, within)
         while record.step < last:
             started = time.perf_counter()
             rate = settings.learning_rate * settings.schedule(steps, record.step)
@@ -117,7 +119,9 @@ def train(
             norm = float(nn.utils.clip_grad_norm_(list(parameters.values()), settings.clip))
             if not math.isfinite(norm):
                 save()
-                where = next((n for n, p in parameters.items() if p.grad is not None and not p.grad.isfinite().all()), "")
+                where = next(
+                    (n for n, p in parameters.items() if p.grad is not None and not p.grad.isfinite().all()), ""
+                )
                 raise _not_finite("gradient", norm, record.step, where, settings)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -130,7 +134,7 @@ def train(
             record.peak_memory = max(record.peak_memory, peak.read())
             due = record.step % settings.probe_every == 0 or record.step == last
             if due:
-                _probe(record, trainee, probe)
+                _probe(record, trainee, probe, within)
             if progress is not None:
                 progress(record.step, last, row)
             if record.step % settings.save_every == 0 or record.step == last or interrupted():
@@ -142,7 +146,11 @@ def train(
 
 
 def gradients(
-    trainee: Trainee, parameters: dict[str, nn.Parameter], batches: Sequence[Any], forward: Loss, accelerator: Accelerator
+    trainee: Trainee,
+    parameters: dict[str, nn.Parameter],
+    batches: Sequence[Any],
+    forward: Loss,
+    accelerator: Accelerator,
 ) -> float:
     """Leaves in `.grad` the gradient of the mean loss over all tokens of the step, on all processes. Returns the mean.
 
@@ -150,7 +158,8 @@ def gradients(
     """
     total, count = 0.0, 0
     for batch in batches:
-        summed, tokens = forward(trainee.model, batch)
+        with accelerator.autocast():
+            summed, tokens = forward(trainee.model, batch)
         accelerator.backward(summed)
         total, count = total + float(summed.detach()), count + tokens
     trainee.finish_gradients()
@@ -175,31 +184,30 @@ def steps_of(settings: TrainingSettings, examples: int, processes: int = 1) -> i
     return max(1, math.ceil((settings.epochs or 1) * examples / a_step))
 
 
-class Objective(nn.Module):
-    """The loss as a module, so that FSDP's hooks run whatever part of the model the loss calls."""
+class Whole(nn.Module):
+    """Runs a function of the model as its forward, so that FSDP's hooks surround whatever part of it that calls."""
 
-    def __init__(self, model: nn.Module, loss: Loss):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
-        self.loss = loss
 
-    def forward(self, batch: Any) -> tuple[Tensor, int]:
-        return self.loss(self.model, batch)
+    def forward(self, use: Callable[[nn.Module], Any]) -> Any:
+        return use(self.model)
 
 
-def shard(trainee: Trainee, loss: Loss) -> Loss:
+def shard(trainee: Trainee) -> Whole:
     """Shard the model over all processes, one decoder block at a time; an adapter's parameters stay whole.
 
     An adapter is less than 1 % of the model, and a rotation must be built from all of its entries.
     """
     from torch.distributed.fsdp import fully_shard
 
-    adapter = set() if trainee.name == "full" else set(trainee.named_parameters().values())
-    objective = Objective(trainee.model, loss)
+    adapter = set() if trainee.name == "full" else set(trainee.parameters())
+    whole = Whole(trainee.model)
     for block in decoder_blocks(trainee.model):
         fully_shard(block, ignored_params=adapter)
-    fully_shard(objective, ignored_params=adapter)
-    return lambda model, batch: objective(batch)
+    fully_shard(whole, ignored_params=adapter)
+    return whole
 
 
 def decoder_blocks(model: nn.Module) -> list[nn.Module]:
@@ -268,12 +276,12 @@ def explained_memory(trainee: Trainee, settings: TrainingSettings) -> Iterator[N
         ) from error
 
 
-def _probe(record: TrainingRecord, trainee: Trainee, probe: Callable[[nn.Module], dict[str, float]] | None) -> None:
+def _probe(record: TrainingRecord, trainee: Trainee, probe: Probe | None, within: Callable[[Probe], Any]) -> None:
     if probe is None or any(row["step"] == record.step for row in record.probes):
         return
     trainee.model.eval()
     with torch.no_grad():
-        record.probes.append({"step": record.step, **probe(trainee.model)})
+        record.probes.append({"step": record.step, **within(probe)})
     trainee.model.train()
 
 

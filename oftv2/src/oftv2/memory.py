@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,17 +83,18 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _reset_resident_peak() -> None:
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        pass  # another system than Linux: the peak is then that of the process
+    # What an earlier training has freed goes back to the system first, or it would count for this one.
+    gc.collect()
+    if hasattr(_libc := ctypes.CDLL(None), "malloc_trim"):
+        _libc.malloc_trim(0)
+    with contextlib.suppress(OSError):  # another system than Linux: the peak is then that of the process
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _resident_peak() -> int:
     try:
-        with open("/proc/self/status") as file:
-            line = next(row for row in file if row.startswith("VmHWM:"))
+        rows = Path("/proc/self/status").read_text().splitlines()
+        line = next(row for row in rows if row.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -152,9 +152,7 @@ def _merge_plain(layer: OFTLayer, names: tuple[str, ...], into: str, keep_base: 
     return kept
 
 
-def _merge_quantised(
-    layer: OFTLayer, path: str, names: tuple[str, ...], into: str, report: MergeReport
-) -> nn.Module:
+def _merge_quantised(layer: OFTLayer, path: str, names: tuple[str, ...], into: str, report: MergeReport) -> nn.Module:
     base = layer.base_layer
     merged = merged_weight(layer, names)
     if into == "nf4":

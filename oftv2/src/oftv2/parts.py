@@ -14,7 +14,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -97,7 +97,7 @@ class Parts:
         files = {}
         if keep is not None and writes:
             files = {str(p.relative_to(folder)): digest(p) for p in sorted((folder / keep).rglob("*")) if p.is_file()}
-        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        when = datetime.now(UTC).isoformat(timespec="seconds")
         part = Part(fingerprint, result, files, seconds, when, environment())
         if writes:
             write_json(folder / f"{name}.json", asdict(part))

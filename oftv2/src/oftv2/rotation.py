@@ -1,12 +1,10 @@
 """From packed skew-symmetric parameters to rotations, under explicitly named parameterizations.
 
-| name                       | R of one block                              | where it comes from                             |
-| -------------------------- | ------------------------------------------- | ----------------------------------------------- |
-| `cayley_neumann`           | (I+Q)(I+Q+...+Q^k), k = terms - 2           | OFTv2 §3.3 as PEFT >= 0.18 computes it          |
-| `cayley_neumann_017`       | I + 2Q + ... + 2Q^(terms-1)                 | PEFT 0.16 and 0.17                              |
-| `cayley_neumann_polished`  | cayley_neumann(4), one Newton-Schulz step   | ours: orthogonal to ¾·θ¹² for four products     |
-| `cayley`                   | (I+Q)(I-Q)⁻¹                                | OFTv2 §3.1                                      |
-| `cayley_peft_exact`        | (I-Q)(I+Q)⁻¹, the transpose of the former   | PEFT with `use_cayley_neumann=False`            |
+cayley_neumann            (I+Q)(I+Q+...+Q^k), k = terms - 2           OFTv2 §3.3, as PEFT >= 0.18 computes it
+cayley_neumann_017        I + 2Q + ... + 2Q^(terms-1)                 PEFT 0.16 and 0.17
+cayley_neumann_polished   cayley_neumann(4), one Newton-Schulz step   ours: orthogonal to ¾·θ¹² for four products
+cayley                    (I+Q)(I-Q)⁻¹                                OFTv2 §3.1
+cayley_peft_exact         (I-Q)(I+Q)⁻¹, the transpose of `cayley`     PEFT with `use_cayley_neumann=False`
 
 `terms` counts as PEFT's `num_cayley_neumann_terms` does. PEFT's code has two quirks that adapters depend on:
 1 term means R = I, 2 terms mean I + 2Q, and 3 terms give the same polynomial as 4.
@@ -81,4 +79,3 @@ def project_to_ball(packed: Float[Tensor, "r n"], eps: float) -> Float[Tensor, "
     radius = eps / packed.shape[0] ** 0.5
     norm = packed.norm(dim=-1, keepdim=True) * 2**0.5
     return torch.where(norm <= radius, packed, packed * (radius / norm.clamp_min(torch.finfo(packed.dtype).tiny)))
-

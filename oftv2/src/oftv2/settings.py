@@ -264,12 +264,14 @@ def method_settings(
     )
     known = {f.name for f in fields(TrainingSettings)}
     values: dict[str, Any] = {}
-    for where, level in zip(("training", "task.by_method", "task.by_model", "task.training", "method"), levels):
+    for where, level in zip(
+        ("training", "task.by_method", "task.by_model", "task.training", "method"), levels, strict=False
+    ):
         refuse_unknown(where, level, known)
     for key in known:
         for level in levels:
             # steps and epochs are one choice: the first level that makes it closes it for the levels below.
-            if key in ("steps", "epochs") and (level.get("steps") or level.get("epochs")) is not None:
+            if key in ("steps", "epochs") and (level.get("steps"), level.get("epochs")) != (None, None):
                 values[key] = level.get(key)
                 break
             if level.get(key) is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .checkpoint import write_json
 from .errors import OFTError
-from .evaluate import base_key, workload
+from .evaluate import base_key, tensors_of, workload
 from .experiment import parts_of, reopened, trained, training_key
 from .parts import environment
 from .settings import MethodSettings, Settings, fingerprint
@@ -35,8 +36,8 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
             training = replace(method.training, learning_rate=rate)
             cell = replace(method, training=training, label=f"sweep/{method.name}-{rate:g}")
             made = trained(settings, cell, parts)
-            key = fingerprint("sweep", training_key(settings, cell), made.files, base_key(settings))
-            score = parts.make(cell.label, "score", key, lambda folder: dev_score(settings, cell, folder))
+            key = fingerprint("sweep", training_key(settings, cell), tensors_of(made), base_key(settings))
+            score = parts.make(cell.label, "score", key, partial(dev_score, settings, cell))
             seconds = [row["seconds"] for row in made.result["rows"]]
             row = {"method": method.name, "learning_rate": rate, **score.result, "seconds": round(sum(seconds), 1)}
             cells.append(row)
@@ -71,7 +72,7 @@ def write_table(settings: Settings, method: MethodSettings, cells: list[dict[str
         "batch_size": method.training.batch_size * method.training.accumulation,
         "rates": list(settings.sweep_rates),
         "criterion": "lowest answer_loss",
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "environment": environment(),
         "cells": cells,
     }

@@ -8,6 +8,7 @@ somebody else's file, so its length and its matching time are bounded.
 from __future__ import annotations
 
 import difflib
+import itertools
 
 import regex
 from torch import nn
@@ -68,7 +69,7 @@ def matches(path: str, names: Names) -> bool:
         raise OFTError(f"the pattern for module names {names[:80]!r} is no regular expression: {error}") from None
     except TimeoutError:
         raise OFTError(
-            f"the pattern for module names {names[:80]!r} took over {PATTERN_SECONDS:g} s on {path!r}: write a simpler one"
+            f"the pattern for module names {names[:80]!r} took over {PATTERN_SECONDS:g} s on {path!r}: simplify it"
         ) from None
 
 
@@ -91,7 +92,7 @@ def _layer_is_chosen(path: str, config: OFTConfig) -> bool:
         return True
     pattern = config.layers_pattern
     parts = path.split(".")
-    for before, index in zip(parts, parts[1:], strict=False):
+    for before, index in itertools.pairwise(parts):
         if index.isdigit() and (pattern is None or before == pattern):
             return int(index) in config.layers_to_transform
     return False

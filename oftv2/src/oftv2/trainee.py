@@ -41,6 +41,9 @@ class Trainee:
     def after_step(self) -> None:
         """Called after the optimizer."""
 
+    def collect(self) -> None:
+        """Called in every process before the first one saves: what is sharded is gathered here."""
+
     def save(self, directory: Path) -> None:
         """Write what was trained into an existing folder."""
         raise NotImplementedError

@@ -8,12 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .errors import OFTError
 from .settings import EvaluationSettings, TaskSettings, TrainingSettings
 from .tasks import Example, Task, make_task
-from .tasks.answer_loss import mean_answer_loss
+from .tasks.answer_loss import answer_loss, mean_answer_loss
 from .tasks.batching import Batch, DataOrder, Encoded, batches_of, encode_all, pad_token_id, training_batch
 from .tasks.generate import greedy
 from .tasks.prose import prose_windows
@@ -32,9 +31,7 @@ class Workload:
 
     @classmethod
     def of(cls, task: TaskSettings, tokenizer: Any, seed: int, max_length: int) -> Workload:
-        """Raises OFTError: a task that has no text, or an option that it does not know."""
-        if task.kind == "diffusion":
-            raise OFTError(f"task {task.name} trains on pictures: see the README for how it is run")
+        """Raises OFTError: an option that the task does not know."""
         return cls(make_task(task.name, **task.options), tokenizer, seed, max_length)
 
     @cached_property
@@ -46,6 +43,9 @@ class Workload:
         lengths = tuple(len(e) for e in self.encoded)
         order = DataOrder(lengths, self.seed, training.batch_size, training.accumulation, rank, world)
         return batches_of(self.encoded, order, pad_token_id(self.tokenizer), self.task.form)
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        return answer_loss(model, batch)
 
     def held_out(self, split: str, count: int) -> list[Batch]:
         """The first `count` dev or test examples, as batches with labels, similar lengths together."""
@@ -68,8 +68,8 @@ class Workload:
         }
 
     def asked(self, model: nn.Module, split: str, count: int, evaluation: EvaluationSettings) -> dict[str, Any] | None:
-        """Greedy answers and their scores, of all together and one by one; None for a task of running text."""
-        if self.task.form == "text":
+        """Greedy answers and their scores, of all together and one by one; None for a task without a score."""
+        if self.task.form == "text" or not self.task.metrics:
             return None
         examples = self.examples(split, count)
         prompts = [e.prompt for e in self._encode(examples)]

@@ -68,7 +68,7 @@ def write_files(directory: Path, files: dict[str, bytes]) -> None:
                 os.fsync(f.fileno())
         for temporary, final in temporaries.items():
             temporary.replace(final)
-        _sync_directory(directory)
+        sync(directory)
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         raise OFTError(f"{directory} cannot be written: {why}; files that were there before are unchanged") from None
@@ -77,8 +77,9 @@ def write_files(directory: Path, files: dict[str, bytes]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -101,5 +101,5 @@ def same_answer(answer: str | None, right: str) -> bool:
 
 def same_choice(answer: str | None, right: str) -> bool:
     """Whether a multiple-choice answer names the right letter: `C`, `(C)`, `C) 21`, `C. 21`."""
-    found = re.match(r"\W*([A-Ea-e])(?![A-Za-z])", re.sub(r"\\(?:text|mathrm|mathbf|textbf)", "", answer or ""))
+    found = re.match(r"\W*([A-Ea-e])(?![A-Za-z])", re.sub(r"\\(?:textbf|text|mathrm|mathbf)", "", answer or ""))
     return found is not None and found[1].upper() == right.strip().upper()

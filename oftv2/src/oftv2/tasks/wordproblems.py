@@ -127,7 +127,9 @@ class WordProblems:
                 raise OFTError(f"wordproblems: {split} must be a whole number from 1 to {most}, not {size!r}")
 
     def train_examples(self, seed: int) -> list[Example]:
-        draw, texts, examples = random.Random(f"word problems, train, {seed}"), set(), []
+        draw = random.Random(f"word problems, train, {seed}")
+        texts: set[str] = set()
+        examples: list[Example] = []
         while len(examples) < self.train:
             template = draw.randrange(len(TEMPLATES))
             example = make(template, draw.choice(pool(template, "train")), draw)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import cache
 
 from torch import Tensor
 
 KERNEL_BLOCK_SIZES = frozenset({2, 4, 8, 16, 32, 64})
 BACKENDS = ("auto", "torch", "triton")
-
-
-@cache
-def triton_is_installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None
 
 
 def use_triton(backend: str, x: Tensor, block_size: int) -> bool:
@@ -31,9 +26,9 @@ def use_triton(backend: str, x: Tensor, block_size: int) -> bool:
         return False
     fits = block_size in KERNEL_BLOCK_SIZES
     if backend == "triton":
-        if not triton_is_installed():
+        if not TRITON_IS_INSTALLED:
             raise ValueError("backend='triton' needs the package triton, which is not installed")
         if not fits:
             raise ValueError(f"the Triton kernels serve block sizes {sorted(KERNEL_BLOCK_SIZES)}, not {block_size}")
         return True
-    return x.is_cuda and fits and x.element_size() <= 4 and triton_is_installed()
+    return x.is_cuda and fits and x.element_size() <= 4 and TRITON_IS_INSTALLED

@@ -11,6 +11,7 @@ comes through Q² is `-(M - Mᵀ)` with the one product M = S·Q.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .neumann import Backend
 
 Coefficients = tuple[float, ...]
+
+CACHED_NUMBERS = 32_000  # packed numbers worked on at once: the matrices made of them fill about 1 MB of cache
 
 
 def skew_polynomial(
@@ -53,14 +56,29 @@ class _SkewPolynomial(torch.autograd.Function):
     def forward(ctx, packed: Tensor, coefficients: Coefficients, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(packed)
         ctx.coefficients = coefficients
-        return _evaluate(unpack_skew(_working(packed)), coefficients).to(dtype)
+        b = block_size_of(packed.shape[-1])
+        R = torch.empty(packed.shape[0], b, b, dtype=dtype, device=packed.device)
+        for start, chunk in _chunks(packed):
+            R[start : start + len(chunk)] = _evaluate(unpack_skew(_working(chunk)), coefficients)
+        return R
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         (packed,) = ctx.saved_tensors
-        work = _working(packed)
-        return _gradient(unpack_skew(work), ctx.coefficients, grad.to(work.dtype)).to(packed.dtype), None, None
+        gradient = torch.empty_like(packed)
+        for start, chunk in _chunks(packed):
+            work = _working(chunk)
+            dR = grad[start : start + len(chunk)].to(work.dtype)
+            gradient[start : start + len(chunk)] = _gradient(unpack_skew(work), ctx.coefficients, dR)
+        return gradient, None, None
+
+
+def _chunks(packed: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Rows in portions whose intermediate results stay in a CPU's cache; all rows at once elsewhere."""
+    rows = max(1, CACHED_NUMBERS // max(1, packed.shape[1])) if packed.device.type == "cpu" else len(packed)
+    for start in range(0, len(packed), rows):
+        yield start, packed[start : start + rows]
 
 
 def _evaluate(Q: Tensor, coefficients: Coefficients) -> Tensor:
@@ -103,7 +121,7 @@ def _gradient(Q: Tensor, coefficients: Coefficients, dR: Tensor) -> Tensor:
         dH = torch.bmm(Q2, dH)  # Q² is symmetric
         dQ = dQ.add_(dH, alpha=pairs[level][1])
     assert dQ2 is not None
-    return fold_gradient(dQ) - fold_gradient(torch.bmm(dQ2 + dQ2.mT, Q))
+    return fold_gradient(torch.baddbmm(dQ, dQ2 + dQ2.mT, Q, alpha=-1))
 
 
 def _pairs(coefficients: Coefficients) -> list[tuple[float, float]]:

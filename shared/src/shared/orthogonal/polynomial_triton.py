@@ -1,7 +1,8 @@
 """Triton kernels of `skew_polynomial`: packed numbers in, `R = Σ c_i Q^i` out, with Q in registers only.
 
 One program builds one T × T tile, T = max(b, 16). Smaller blocks lie on the tile's diagonal, 16/b of them: powers of
-a block-diagonal matrix are block-diagonal, so one kernel serves every size.
+a block-diagonal matrix are block-diagonal, so one kernel serves every size. (A NaN in one of those small blocks makes
+its neighbours on the tile NaN as well.)
 
 Forward is Horner in Q² with C_m = c_2m I + c_2m+1 Q, as in `polynomial.py`: ⌈degree/2⌉ products and one for Q².
 
@@ -122,17 +123,22 @@ def _polynomial_backward_kernel(PACKED, DR, DPACKED, blocks, C: tl.constexpr, b:
     tl.store(DPACKED + at, rounded(G, DPACKED.dtype.element_ty), mask=inside & (row < column))
 
 
-def _launch(kernel, tensors: tuple[Tensor, ...], coefficients: Sequence[float], blocks: int, b: int) -> None:
+# By tile size. A float32 product takes whole rows and columns into registers: large tiles need many warps not to spill.
+FORWARD_OPTIONS = {16: {"num_warps": 1}, 32: {"num_warps": 8}, 64: {"num_warps": 32, "maxnreg": 64}}
+BACKWARD_OPTIONS = {16: {"num_warps": 1}, 32: {"num_warps": 8}, 64: {"num_warps": 16, "maxnreg": 128}}
+
+
+def _launch(kernel, tensors: tuple[Tensor, ...], coefficients: Sequence[float], b: int, options: dict) -> None:
+    blocks = tensors[0].shape[0]
     T = max(b, 16)
-    C = tuple(float(c) for c in coefficients) + (0.0,) * (len(coefficients) % 2)
+    C = pairs(coefficients)
     with on_device_of(tensors[0]):
-        kernel[(triton.cdiv(blocks, T // b),)](
-            *tensors, blocks, C=C, b=b, T=T, num_warps=_warps(T), num_stages=1
-        )
+        kernel[(triton.cdiv(blocks, T // b),)](*tensors, blocks, C=C, b=b, T=T, num_stages=1, **options[T])
 
 
-def _warps(T: int) -> int:
-    return {16: 1, 32: 4, 64: 8}[T]
+def pairs(coefficients: Sequence[float]) -> tuple[float, ...]:
+    """Coefficients of an even number of powers, as the kernels take them."""
+    return tuple(float(c) for c in coefficients) + (0.0,) * (len(coefficients) % 2)
 
 
 @torch.library.custom_op("tenfold::skew_polynomial", mutates_args=())
@@ -140,7 +146,7 @@ def _skew_polynomial(packed: Tensor, coefficients: Sequence[float], dtype: torch
     b = block_size_of(packed.shape[-1])
     R = packed.new_empty((packed.shape[0], b, b), dtype=dtype)
     if packed.numel():
-        _launch(_polynomial_kernel, (packed.contiguous(), R), coefficients, packed.shape[0], b)
+        _launch(_polynomial_kernel, (packed.contiguous(), R), coefficients, b, FORWARD_OPTIONS)
     return R
 
 
@@ -155,7 +161,7 @@ def _skew_polynomial_backward(packed: Tensor, coefficients: Sequence[float], dR:
     d_packed = packed.new_empty(packed.shape)
     if packed.numel():
         tensors = (packed.contiguous(), dR.contiguous(), d_packed)
-        _launch(_polynomial_backward_kernel, tensors, coefficients, packed.shape[0], dR.shape[-1])
+        _launch(_polynomial_backward_kernel, tensors, coefficients, dR.shape[-1], BACKWARD_OPTIONS)
     return d_packed
 
 

@@ -20,12 +20,14 @@ from .triton_tile import (
     MOST_ROTATIONS,
     add_gradients,
     check_operand,
+    contiguous,
     cut,
     load_rotations,
     on_device_of,
     rounded,
     store_grams,
     store_rotated,
+    sum_parts,
     zero_grams,
 )
 
@@ -158,15 +160,6 @@ def _rotate_many_backward(
 def _(x, Rs, grads, need_x, need_R):
     dx = x.new_empty(x.shape if need_x else (0,))
     return dx, x.new_empty((len(Rs), *Rs[0].shape) if need_R else (0,), dtype=torch.float32)
-
-
-def contiguous(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(t.contiguous() for t in tensors)
-
-
-def sum_parts(parts: Tensor, Rs: Sequence[Tensor]) -> Tensor:
-    """dR of all rotations, (S, r, b, b), from the (splits, S, d, b) sums over runs of rows."""
-    return parts.sum(0).view(len(Rs), *Rs[0].shape)
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -72,7 +72,7 @@ def _lower(b: int, device: torch.device) -> Tensor:
 
 
 def _layout(b: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each entry of a flattened block: where its number lies in the packed row, and its sign (0 on the diagonal)."""
+    """For each entry of a flattened block: where its number lies in the packed row, and its sign."""
     return _indices(b, device)[2:]
 
 

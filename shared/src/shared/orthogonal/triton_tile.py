@@ -5,11 +5,13 @@
                └─────────┴─────────┴─ ─┘   (W, W) tile, so that blocks of every size are one product on tensor cores.
 
 The zeros in that tile cost arithmetic and no memory traffic, and memory traffic is what bounds a rotation: at W = 64
-in 16 bits the products take about 40 operations a byte, where an A100 has 150 and an H100 300.
+in 16 bits the products take about 40 operations a byte, where an A100 has 150 and an H100 300. They do spread what is
+not finite: an infinity or NaN in x makes its row NaN across the W columns, not only in its own block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-MOST_ROTATIONS = 4  # of one x in one launch: their tiles and gradients have to fit in a program's registers
+MOST_ROTATIONS = 3  # of one x in one launch: with a fourth, tiles and gradients no longer fit in registers
 
 
 @triton.jit
@@ -42,9 +44,9 @@ def store_blocks(tile, OUT, first, d, b: tl.constexpr, W: tl.constexpr):
 
 @triton.jit
 def load_rotations(Rs, first, d, dtype: tl.constexpr, b: tl.constexpr, W: tl.constexpr, S: tl.constexpr):
-    tiles = ()
+    tiles = ()  # type: tuple
     for s in tl.static_range(S):
-        tiles = tiles + (load_blocks(Rs[s], first, d, dtype, b, W),)
+        tiles += (load_blocks(Rs[s], first, d, dtype, b, W),)
     return tiles
 
 
@@ -58,9 +60,9 @@ def store_rotated(x, tiles, Ys, at, inside, BN: tl.constexpr, W: tl.constexpr, S
 
 @triton.jit
 def zero_grams(W: tl.constexpr, S: tl.constexpr):
-    grams = ()
+    grams = ()  # type: tuple
     for _ in tl.static_range(S):
-        grams = grams + (tl.zeros([W, W], tl.float32),)
+        grams += (tl.zeros([W, W], tl.float32),)
     return grams
 
 
@@ -80,15 +82,15 @@ def add_gradients(
 ):
     """Σ_s g_s · tile_sᵀ of these rows, and xᵀ · g_s added to each gram, with each g_s read once."""
     dx = tl.zeros([BN, W], tl.float32)
-    added = ()
+    added = ()  # type: tuple
     for s in tl.static_range(S):
         g = tl.load(Gs[s] + at, mask=inside, other=0.0)
         if NEED_X:
             dx = product(g, tl.trans(tiles[s]), dx)
         if NEED_R:
-            added = added + (product(tl.trans(x), g, grams[s]),)
+            added += (product(tl.trans(x), g, grams[s]),)
         else:
-            added = added + (grams[s],)
+            added += (grams[s],)
     return dx, added
 
 
@@ -142,6 +144,15 @@ def on_device_of(x: Tensor) -> AbstractContextManager:
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
+def contiguous(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(t.contiguous() for t in tensors)
+
+
+def sum_parts(parts: Tensor, Rs: Sequence[Tensor]) -> Tensor:
+    """dR of all rotations, (S, r, b, b), from the (splits, S, d, b) sums over runs of rows."""
+    return parts.sum(0).view(len(Rs), *Rs[0].shape)
+
+
 class Cut(NamedTuple):
     """How a rotation of x is spread over programs: a grid of (column groups, row splits)."""
 
@@ -170,8 +181,8 @@ def cut(x: Tensor, b: int, S: int, *, backward: bool) -> Cut:
     W, BN, num_warps, num_stages = tile_of(b, x.element_size(), S, N, backward=backward)
     groups = triton.cdiv(d, W)
     programs = _multiprocessors(x.device) * (4 if backward else 8)
-    steps = triton.cdiv(N, BN)
-    splits = max(1, min(steps, triton.cdiv(programs, groups)))
+    steps = max(1, triton.cdiv(N, BN))
+    splits = min(steps, triton.cdiv(programs, groups))
     rows = triton.cdiv(steps, splits) * BN
     return Cut((groups, triton.cdiv(N, rows)), rows, W, BN, num_warps, num_stages)
 
@@ -182,7 +193,10 @@ def tile_of(b: int, element_size: int, S: int, N: int, *, backward: bool) -> tup
     wide = element_size == 4  # products outside the tensor cores: fewer rows, so that operands stay in registers
     BN = 32 if wide or (backward and S > 2) else 64
     BN = min(BN, max(16, triton.next_power_of_2(N)))
-    num_warps = 8 if wide and W == 64 or backward and S > 1 else 4
+    if wide and W == 64:
+        num_warps = 16
+    else:
+        num_warps = 8 if backward and S > 1 else 4
     return W, BN, num_warps, 2 if backward else 3
 
 
