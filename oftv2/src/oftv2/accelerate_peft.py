@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from peft.tuners.oft.layer import Conv2d, Embedding, Linear, OFTLayer
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def accelerate(peft_model: nn.Module, *, strict: bool = True, recompute_inputs: 
     Raises:
         OFTError: the model has no OFT layers, is accelerated already, or (strict) has an unknown kind of them.
     """
-    layers = {path: m for path, m in peft_model.named_modules() if isinstance(m, OFTLayer)}
+    layers: dict[str, Any] = {path: m for path, m in peft_model.named_modules() if isinstance(m, OFTLayer)}
     if not layers:
         raise OFTError("the model has no OFT layers of PEFT: wrap it by peft.get_peft_model with an OFTConfig first")
     if any("_oft_rotations" in layer.__dict__ for layer in layers.values()):
@@ -93,15 +94,15 @@ def accelerate(peft_model: nn.Module, *, strict: bool = True, recompute_inputs: 
 class _Rotations:
     """The slots of a PEFT model's layers, made when an adapter is first active."""
 
-    def __init__(self, layers: dict[str, OFTLayer]):
+    def __init__(self, layers: dict[str, Any]):
         self.layers = layers
         self.bank: RotationBank | None = None
-        self._slots: dict[str, dict[OFTLayer, RotationSlot]] = {}
+        self._slots: dict[str, dict[Any, RotationSlot]] = {}
 
     def active(self) -> list[RotationSlot]:
         return [slot for layer in self.layers.values() for slot in self.of(layer)]
 
-    def of(self, layer: OFTLayer) -> list[RotationSlot]:
+    def of(self, layer: Any) -> list[RotationSlot]:
         """Rotations that a layer applies now, in PEFT's order."""
         if layer.disable_adapters or layer.merged:
             return []
@@ -114,7 +115,7 @@ class _Rotations:
                 if slot.group is not None:
                     slot.group.forget()
 
-    def _made(self, name: str) -> dict[OFTLayer, RotationSlot]:
+    def _made(self, name: str) -> dict[Any, RotationSlot]:
         owners = {path: layer for path, layer in self.layers.items() if name in _modules_of(layer)}
         slots = self._slots.setdefault(name, {})
         if len(slots) != len(owners):
@@ -123,7 +124,7 @@ class _Rotations:
             find_groups({path: slots[layer] for path, layer in owners.items() if isinstance(layer, Linear)})
         return slots
 
-    def _slot(self, layer: OFTLayer, name: str) -> RotationSlot:
+    def _slot(self, layer: Any, name: str) -> RotationSlot:
         module = _modules_of(layer)[name]
         base = layer.get_base_layer()
         dropout = dict(layer.oft_dropout).get(name)
@@ -142,30 +143,30 @@ class _Rotations:
         )
 
 
-def _modules_of(layer: OFTLayer) -> nn.ModuleDict:
+def _modules_of(layer: Any) -> Any:
     return layer.oft_embedding_R if isinstance(layer, Embedding) else layer.oft_R
 
 
-def _single_slot(layer: OFTLayer) -> RotationSlot | None:
+def _single_slot(layer: Any) -> RotationSlot | None:
     slots = layer._oft_rotations.of(layer)
     return slots[0] if len(slots) == 1 else None
 
 
-def _forward_for(layer: OFTLayer):
+def _forward_for(layer: Any):
     for kind, forward in ((Linear, _linear_forward), (Conv2d, _conv_forward), (Embedding, _embedding_forward)):
         if isinstance(layer, kind):
             return forward
     return None
 
 
-def _linear_forward(layer: Linear, x: Tensor, *args, **kwargs) -> Tensor:
+def _linear_forward(layer: Any, x: Tensor, *args, **kwargs) -> Tensor:
     slots = layer._oft_rotations.of(layer)
     if not slots:
         return type(layer).forward(layer, x, *args, **kwargs)
     return layer.base_layer(rotate_by(slots, x), *args, **kwargs).to(x.dtype)
 
 
-def _conv_forward(layer: Conv2d, x: Tensor) -> Tensor:
+def _conv_forward(layer: Any, x: Tensor) -> Tensor:
     slots = layer._oft_rotations.of(layer)
     if not slots:
         return type(layer).forward(layer, x)
@@ -176,7 +177,7 @@ def _conv_forward(layer: Conv2d, x: Tensor) -> Tensor:
     return base._conv_forward(x, W.view_as(base.weight), base.bias)
 
 
-def _embedding_forward(layer: Embedding, ids: Tensor) -> Tensor:
+def _embedding_forward(layer: Any, ids: Tensor) -> Tensor:
     slots = layer._oft_rotations.of(layer)
     if not slots:
         return type(layer).forward(layer, ids)

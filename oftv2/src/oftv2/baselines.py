@@ -58,7 +58,7 @@ class PeftTrainee(Trainee):
         path = directory / "adapter_model.safetensors"
         if not path.is_file():
             raise OFTError(f"there is no adapter in {directory}: {path.name} is missing")
-        outcome = peft.set_peft_model_state_dict(self.wrapped, load_file(path))
+        outcome: Any = peft.set_peft_model_state_dict(self.wrapped, load_file(path))
         if outcome.unexpected_keys:
             raise OFTError(f"{path} has parameters that this model does not take: {outcome.unexpected_keys[0]}")
 

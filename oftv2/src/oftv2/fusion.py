@@ -66,7 +66,7 @@ def single_slot(module: Any) -> RotationSlot | None:
     return find() if find is not None else None
 
 
-def _swiglu_forward(mlp: nn.Module, x: Tensor) -> Tensor:
+def _swiglu_forward(mlp: Any, x: Tensor) -> Tensor:
     slot = single_slot(mlp.down_proj)
     if slot is None or not torch.is_grad_enabled() or torch.compiler.is_compiling() or _autocast(x):
         return type(mlp).forward(mlp, x)
@@ -75,7 +75,7 @@ def _swiglu_forward(mlp: nn.Module, x: Tensor) -> Tensor:
     return mlp.down_proj.apply_base(rotated)
 
 
-def _rmsnorm_forward(norm: nn.Module, h: Tensor) -> Tensor:
+def _rmsnorm_forward(norm: Any, h: Tensor) -> Tensor:
     x = type(norm).forward(norm, h)
     if torch.is_grad_enabled() and h.requires_grad and not norm.weight.requires_grad and not _autocast(h):
         x.oft_recipe = partial(_normalised, h, norm.weight, norm.variance_epsilon)
@@ -92,7 +92,7 @@ def _autocast(x: Tensor) -> bool:
 
 def _is_swiglu(module: nn.Module) -> bool:
     """Whether the module is down(silu(gate(x))·up(x)), by its parts and by a probe."""
-    parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    parts: list[Any] = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     if not all(isinstance(part, nn.Module) for part in parts) or len(list(module.children())) != 4:
         return False
     gate, up, down = parts

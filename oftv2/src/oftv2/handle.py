@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class AdapterHandle:
         self._configs: dict[str, OFTConfig] = {}
         self._layers: dict[str, dict[str, OFTLayer]] = {}
         self._saved = SavedTensors(model)
-        self._kept: dict[str, tuple[nn.Module, Tensor | None]] = {}  # what merging replaced, by path
+        self._kept: dict[str, tuple[Any, Tensor | None]] = {}  # what merging replaced, by path
         self._steps = 0
         self._warned = False
         self.bank = RotationBank(self._active_slots, build)
@@ -205,7 +205,9 @@ class AdapterHandle:
         """Everything that makes up an adapter, on the CPU."""
         from .io import Adapter
 
-        packed, embeddings, rescale = {}, {}, {}
+        packed: dict[str, Tensor] = {}
+        embeddings: dict[str, Tensor] = {}
+        rescale: dict[str, Tensor] = {}
         for path, layer in self.layers(name).items():
             into = embeddings if isinstance(layer, OFTEmbedding) else packed
             into[path] = layer.packed[name].detach().cpu().contiguous()

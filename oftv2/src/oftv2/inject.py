@@ -69,7 +69,7 @@ def inject(
         model.requires_grad_(False)
         if keep_trainable(model) or any(is_quantised(module) for module in targets.values()):
             # transformers' Trainer accepts a quantised base only where adapters are known to be attached.
-            model._hf_peft_config_loaded = True
+            model.__dict__["_hf_peft_config_loaded"] = True
         handle = AdapterHandle(model, build=build, fuse=fuse, recompute_inputs=recompute_inputs)
     layers = {}
     for path in sizes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from .slot import RotationSlot
 
 class OFTLayer(nn.Module):
     """What all wrapped layers share: the base layer, and per adapter packed parameters and their slot."""
+
+    base_layer: Any  # a linear layer, an embedding or a convolution
 
     def __init__(self, base_layer: nn.Module, path: str):
         super().__init__()
@@ -237,7 +240,7 @@ def full_rotation(slot: RotationSlot, dtype: torch.dtype) -> Tensor:
         return rotation_from(slot.scaled().to(wide), slot.parameterization, slot.terms).to(dtype)
 
 
-def is_conv1d(layer: nn.Module) -> bool:
+def is_conv1d(layer: Any) -> bool:
     """transformers' Conv1D (GPT-2), which stores its weight (in, out)."""
     return type(layer).__name__ == "Conv1D" and hasattr(layer, "nf")
 
@@ -251,7 +254,7 @@ def is_linear(layer: nn.Module) -> bool:
     )
 
 
-def width_of(layer: nn.Module) -> int:
+def width_of(layer: Any) -> int:
     """How many numbers the rotation of a layer acts on.
 
     Raises:
@@ -271,7 +274,7 @@ def width_of(layer: nn.Module) -> int:
     )
 
 
-def outputs_of(layer: nn.Module) -> int:
+def outputs_of(layer: Any) -> int:
     return layer.nf if is_conv1d(layer) else layer.out_features
 
 

@@ -76,7 +76,8 @@ def train(
     """
     accelerator = accelerator or Accelerator(cpu=True)
     if settings.gradient_checkpointing:
-        trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model: Any = trainee.model
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     within = shard(trainee) if strategy == "shard" else lambda use: use(trainee.model)
     forward: Loss = lambda model, batch: within(lambda inner: loss(inner, batch))  # noqa: E731
     parameters = trainee.named_parameters()  # after sharding, which replaces parameters
@@ -156,7 +157,7 @@ def gradients(
 
     Sums are what is sent backward, so that a token counts the same in a long batch and in a short one.
     """
-    total, count = 0.0, 0
+    total, count = 0.0, 0.0
     for batch in batches:
         with accelerator.autocast():
             summed, tokens = forward(trainee.model, batch)
@@ -212,8 +213,8 @@ def shard(trainee: Trainee) -> Whole:
 
 def decoder_blocks(model: nn.Module) -> list[nn.Module]:
     """The members of the model's longest ModuleList, which is where a transformer keeps its blocks."""
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    return list(max(lists, key=len)) if lists else []
+    lists = [list(m) for m in model.modules() if isinstance(m, nn.ModuleList)]
+    return max(lists, key=len, default=[])
 
 
 def first_non_finite(model: nn.Module, forward: Callable[[], Any]) -> str:

@@ -64,11 +64,11 @@ def estimate_training(trainee: Trainee, batch_size: int, length: int, checkpoint
     token and layer what backward keeps: 8 tensors of the hidden width, 4 of the MLP's, and the logits in float32.
     """
     model = trainee.model
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(16 * p.numel() for p in trainee.named_parameters().values())
-    hidden = getattr(config, "hidden_size", None) or getattr(config, "d_model", 1024)
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "encoder_ffn_dim", 4 * hidden)
+    hidden: int = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 1024
+    inner: int = getattr(config, "intermediate_size", None) or getattr(config, "encoder_ffn_dim", None) or 4 * hidden
     layers = getattr(config, "num_hidden_layers", None) or 24
     vocabulary = getattr(config, "vocab_size", 0)
     width = next((p.element_size() for p in model.parameters() if p.is_floating_point()), 4)

@@ -9,7 +9,7 @@ does not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ def merge(handle: AdapterHandle, names: tuple[str, ...], into: str, keep_base: b
         _check_mergeable(handle.model, path, layer, into, untie)
 
     report = MergeReport(names, list(layers), into)
-    changes: dict[str, tuple[nn.Module, Tensor | None]] = {}
+    changes: dict[str, tuple[Any, Tensor | None]] = {}
     with torch.no_grad():
         for path, layer in layers.items():
             base = layer.base_layer
@@ -94,7 +94,7 @@ def unmerge(handle: AdapterHandle) -> None:
         raise OFTError("no adapter is merged")
     with torch.no_grad():
         for path, (base, weight) in handle._kept.items():
-            layer = handle.model.get_submodule(path)
+            layer: Any = handle.model.get_submodule(path)
             if isinstance(weight, nn.Parameter):
                 base.weight = weight
             elif weight is not None:

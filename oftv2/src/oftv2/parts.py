@@ -9,6 +9,7 @@ A part whose settings have changed is made anew, and the earlier one kept under 
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import time
@@ -94,6 +95,8 @@ class Parts:
         started = time.perf_counter()
         result = measure(folder)
         seconds = time.perf_counter() - started
+        # A model and its adapter refer to each other; the next part should not share the memory with this one's.
+        gc.collect()
         files = {}
         if keep is not None and writes:
             files = {str(p.relative_to(folder)): digest(p) for p in sorted((folder / keep).rglob("*")) if p.is_file()}
@@ -131,7 +134,7 @@ def digest(path: Path) -> str:
 
 def environment() -> dict[str, Any]:
     """Machine and versions, for the record."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)

@@ -290,7 +290,7 @@ def method_settings(
     if missing:
         raise OFTError(f"no training.{missing[0]} is given for method {name} by the command, the task or the method")
     return MethodSettings(
-        name=name,
+        name=str(name),
         training=build(TrainingSettings, "training", values),
         quant=dict(quant).get("name", "none"),
         oft=config,

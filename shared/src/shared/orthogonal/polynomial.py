@@ -90,8 +90,9 @@ def _chain(Q: Tensor, pairs: list[tuple[float, float]], Q2: Tensor | None = None
     """The Horner values H_top, ..., H_0."""
     even, odd = pairs[-1]
     values = [_affine(Q, even, odd)]
-    if len(pairs) > 1 and Q2 is None:
-        Q2 = torch.bmm(Q, Q)
+    if len(pairs) == 1:
+        return values
+    Q2 = torch.bmm(Q, Q) if Q2 is None else Q2
     for level in range(len(pairs) - 2, -1, -1):
         C = _affine(Q, *pairs[level])
         if level == len(pairs) - 2 and odd == 0:  # H_top is even·I: no product
