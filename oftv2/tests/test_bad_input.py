@@ -79,6 +79,26 @@ def test_refused_with_a_sentence(what, tmp_path, capsys, monkeypatch):
     assert list(tmp_path.rglob("*")) == []
 
 
+def test_a_full_gpu_is_explained_with_the_need_and_two_remedies(monkeypatch):
+    from oftv2.config import OFTConfig
+    from oftv2.errors import OFTError
+    from oftv2.loop import explained_memory
+    from oftv2.settings import MethodSettings, ModelSettings, TrainingSettings
+    from oftv2.trainee import make_trainee
+
+    recipe = TrainingSettings(learning_rate=1e-3, batch_size=4, steps=1)
+    layer = torch.nn.ModuleDict({"proj": torch.nn.Linear(32, 32)})
+    trainee = make_trainee(
+        MethodSettings("oftv2", recipe, oft=OFTConfig(block_size=8)), layer, ModelSettings("m", "m"), 0
+    )
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 80 * 2**30))
+    with pytest.raises(OFTError) as refused, explained_memory(trainee, recipe):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+    text = str(refused.value)
+    assert "80 GiB" in text and "GiB with training.batch_size=4" in text
+    assert "training.gradient_checkpointing=true" in text and "smaller training.batch_size" in text
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_refused(tmp_path):
     done = call("train.py", "launch=single_gpu", f"output_dir={tmp_path / 'out'}", cwd=tmp_path)

@@ -23,6 +23,7 @@ SMALL = (
     "evaluation.probe_windows=1",
     "evaluation.requantised_problems=2",
     "evaluation.max_new_tokens=4",
+    "evaluation.strength_problems=2",
     "evaluation.alphas=[0.5]",
     "evaluation.terms=[4,5]",
 )

@@ -69,8 +69,8 @@ def _seq2seq(path: str, model: ModelSettings, quant: str, device: torch.device) 
     return base.eval(), tokenizer
 
 
-def meta_model(model: ModelSettings) -> nn.Module:
-    """The model's shapes on the meta device, from the sizes in its settings: no weights, no network.
+def meta_model(model: ModelSettings) -> Any:
+    """An `nn.Module` of the model's shapes on the meta device, from the sizes in its settings: no weights, no network.
 
     Raises:
         OFTError: no sizes are given, or its library is not installed.
@@ -81,11 +81,9 @@ def meta_model(model: ModelSettings) -> nn.Module:
     kind = sizes.pop("model_type", None)
     with torch.device("meta"):
         if model.kind == "diffusion":
-            try:
-                from diffusers import SD3Transformer2DModel
-            except ImportError as error:
-                raise OFTError("a diffusion model needs the extra oftv2[diffusion]") from error
-            return SD3Transformer2DModel(**sizes)
+            from .diffusion import import_diffusers
+
+            return import_diffusers().SD3Transformer2DModel(**sizes)
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
         config = AutoConfig.for_model(kind, **sizes)

@@ -62,7 +62,7 @@ def base_score(settings: Settings, parts: Parts) -> Part:
         model, tokenizer = load_base(settings.model, "none", settings.launch)
         return scores(settings, model, workload(settings, tokenizer))
 
-    return parts.make("base", "score", fingerprint("base", base_key(settings)), measure)
+    return parts.make("base", "score", base_key(settings, "score"), measure)
 
 
 def base_nf4_losses(settings: Settings, parts: Parts) -> Part:
@@ -74,7 +74,7 @@ def base_nf4_losses(settings: Settings, parts: Parts) -> Part:
         loss = work.probe(settings.evaluation)(model)["answer_loss"]
         return {"answer_loss": loss, "prose_loss": prose_loss(model, tokenizer)}
 
-    return parts.make("base_nf4", "losses", fingerprint("base_nf4", base_key(settings)), measure)
+    return parts.make("base_nf4", "losses", base_key(settings, "losses"), measure)
 
 
 def base_survival(settings: Settings, parts: Parts) -> Part:
@@ -86,7 +86,21 @@ def base_survival(settings: Settings, parts: Parts) -> Part:
         name, layer = linear[len(linear) // 2]
         return {"path": name, "rows": to_rows(survival_curve(layer.weight.detach().float(), SURVIVAL_SIZES))}
 
-    return parts.make("base", "survival", fingerprint("survival", base_key(settings), SURVIVAL_SIZES), measure)
+    return parts.make("base", "survival", base_key(settings, "survival"), measure)
+
+
+PROBE = ("probe_problems", "probe_windows")
+USED = {  # settings of the evaluation that a part depends on
+    "score": ("problems", "max_new_tokens", "probe_problems"),
+    "losses": ("probe_problems",),
+    "survival": (),
+    "geometry": ("geometry_layers",),
+    "strengths": ("alphas", "strength_problems", "max_new_tokens", *PROBE),
+    "terms": ("terms", *PROBE),
+    "merged": (),
+    "requantised": ("requantised_problems", "max_new_tokens", *PROBE),
+    "sweep": ("dev_problems", "max_new_tokens"),
+}
 
 
 class Measurement:
@@ -100,7 +114,7 @@ class Measurement:
         self.folder = parts.folder(method.label)
 
     def part(self, name: str, measure: Callable[[], dict[str, Any]]) -> Part:
-        key = fingerprint(name, self.key, base_key(self.settings), self.settings.evaluation)
+        key = fingerprint(self.key, base_key(self.settings, name))
         return self.parts.make(self.method.label, name, key, lambda folder: measure())
 
     def open(self, quant: str | None = None) -> tuple[Trainee, Workload]:
@@ -146,8 +160,11 @@ class Measurement:
             trainee.handle.scale(alpha=alpha)
             rows.append({"alpha": alpha, **probe(trainee.model)})
         best = min(rows, key=lambda row: row["answer_loss"])["alpha"]
-        trainee.handle.scale(alpha=best)
-        asked = work.asked(trainee.model, "test", self.settings.evaluation.problems, self.settings.evaluation)
+        asked = None
+        if best != 1:  # the score at 1 is measured elsewhere
+            trainee.handle.scale(alpha=best)
+            evaluation = self.settings.evaluation
+            asked = work.asked(trainee.model, "test", evaluation.strength_problems, evaluation)
         return {"rows": rows, "best": best, "asked": asked}
 
     def terms(self) -> dict[str, Any]:
@@ -231,9 +248,11 @@ def workload(settings: Settings, tokenizer: Any) -> Workload:
     return Workload.of(settings.task, tokenizer, settings.seed, settings.methods[0].training.max_length)
 
 
-def base_key(settings: Settings) -> str:
+def base_key(settings: Settings, name: str) -> str:
+    """Fingerprint of the base, the task, and what a part of this name takes from the evaluation's settings."""
     model = settings.model
-    return fingerprint([model.path, model.revision, model.dtype], settings.task, settings.seed, settings.evaluation)
+    used = {field: getattr(settings.evaluation, field) for field in USED[name]}
+    return fingerprint(name, [model.path, model.revision, model.dtype], settings.task, settings.seed, used)
 
 
 def logits(model: nn.Module, batch: Any) -> torch.Tensor:

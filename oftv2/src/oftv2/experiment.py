@@ -24,7 +24,7 @@ from .settings import MethodSettings, Settings, fingerprint
 from .trainee import Trainee, make_trainee
 from .workload import Workload
 
-ADAPTER = "adapter"
+ADAPTER, SAMPLES = "adapter", "samples"
 
 
 def train_all(settings: Settings) -> list[dict[str, Any]]:
@@ -67,8 +67,9 @@ def trained(settings: Settings, method: MethodSettings, parts: Parts) -> Part:
     def measure(folder: Path) -> dict[str, Any]:
         base, tokenizer = load_base(model, method.quant, settings.launch)
         trainee = make_trainee(method, base, settings.model, settings.seed)
+        work: Any
         if settings.task.kind == "diffusion":
-            work: Workload | PictureWorkload = PictureWorkload.of(settings.task, tokenizer, settings.seed)
+            work = PictureWorkload.of(settings.task, tokenizer, settings.seed)
         else:
             work = Workload.of(settings.task, tokenizer, settings.seed, method.training.max_length)
         steps = steps_of(method.training, len(work.encoded), accelerator.num_processes)
@@ -99,6 +100,9 @@ def trained(settings: Settings, method: MethodSettings, parts: Parts) -> Part:
         trainee.collect()
         if accelerator.is_main_process:
             replace_folder(folder / ADAPTER, trainee.save)
+            if isinstance(work, PictureWorkload):
+                whole = settings.launch.strategy != "shard"  # a sharded transformer answers only to all processes
+                replace_folder(folder / SAMPLES, work.write_samples if whole else lambda empty: None)
             shutil.rmtree(states, ignore_errors=True)
         accelerator.wait_for_everyone()
         return {
@@ -134,7 +138,9 @@ def training_key(settings: Settings, method: MethodSettings) -> str:
     model = settings.model
     shape = [model.path, model.awq_path, model.kind, model.dtype, model.revision, model.attention, model.target_modules]
     # What is asked afterwards does not shape what was learned.
-    options = {name: value for name, value in settings.task.options.items() if name not in ("test", "benchmark")}
+    options = {
+        name: value for name, value in settings.task.options.items() if name not in ("test", "benchmark", "samples")
+    }
     return fingerprint(shape, settings.task.name, options, replace(method, label=""), settings.seed)
 
 

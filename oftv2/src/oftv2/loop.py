@@ -76,8 +76,7 @@ def train(
     """
     accelerator = accelerator or Accelerator(cpu=True)
     if settings.gradient_checkpointing:
-        model: Any = trainee.model
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        enable_checkpointing(trainee.model)
     within = shard(trainee) if strategy == "shard" else lambda use: use(trainee.model)
     forward: Loss = lambda model, batch: within(lambda inner: loss(inner, batch))  # noqa: E731
     parameters = trainee.named_parameters()  # after sharding, which replaces parameters
@@ -175,6 +174,14 @@ def gradients(
             parameter.grad = accelerator.reduce(parameter.grad, "mean")
         parameter.grad.mul_(world / max(count, 1.0))
     return total / max(count, 1.0)
+
+
+def enable_checkpointing(model: Any) -> None:
+    """Recompute activations in backward, without reentrant autograd, in models of transformers and of diffusers."""
+    if hasattr(model, "gradient_checkpointing_enable"):
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    else:
+        model.enable_gradient_checkpointing()
 
 
 def steps_of(settings: TrainingSettings, examples: int, processes: int = 1) -> int:

@@ -34,6 +34,10 @@ def write_report(settings: Settings) -> tuple[Path, list[dict[str, Any]]]:
     """Measure what is missing, write metrics.json, figures and report.md. Returns its path and the method table."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise OFTError("eval.py runs in one process: start it with python, not with accelerate launch")
+    if settings.task.kind == "diffusion":
+        from .picture_report import write_picture_report
+
+        return write_picture_report(settings)
     started = time.perf_counter()
     parts = evaluate_all(settings, parts_of(settings))
     results = {label: {name: part.result for name, part in named.items()} for label, named in parts.items()}
@@ -363,11 +367,11 @@ def strengths(results: Results) -> str:
         sentence = f"{NAMES.get(label, label)} has its lowest dev answer loss at α = {found['best']:g}"
         here, there = found["asked"], asked(results, label)
         if here and there:
-            mean, low, high = paired_difference(here["each"], there["each"])
-            metric = here["metric"]
+            same = there["each"][: here["count"]]
+            mean, low, high = paired_difference(here["each"], same)
             sentence += (
-                f", where it scores {here['scores'][metric]:.3f} on the test problems against "
-                f"{there['scores'][metric]:.3f} at α = 1 ({mean:+.3f}, 95 % {low:+.3f} to {high:+.3f})"
+                f", where it scores {here['scores'][here['metric']]:.3f} on {here['count']} test problems against "
+                f"{sum(same) / len(same):.3f} at α = 1 ({mean:+.3f}, 95 % {low:+.3f} to {high:+.3f})"
             )
         paragraphs.append(sentence + ".")
     return "\n\n".join(paragraphs)
@@ -417,6 +421,7 @@ def requantised(results: Results) -> str:
             kept = sum(there["each"][: here["count"]]) / here["count"]
             row["score, unmerged"] = kept
             row["score, merged"] = here["scores"][here["metric"]]
+            row["problems"] = here["count"]
         rows.append(row)
         if part["surviving"] is not None and part["surviving"] < 0.5:
             sentences.append(f"{NAMES.get(label, label)} loses {min(1.0, 1 - part['surviving']):.0%} of its update")

@@ -160,14 +160,15 @@ class EvaluationSettings:
 
     problems: int = 200  # test problems answered greedily by each model
     dev_problems: int = 100  # problems of the learning-rate sweep, disjoint from the test
-    probe_problems: int = 16  # of the dev problems, measured along training, for strengths and for terms
-    probe_windows: int = 3  # of the twelve windows of prose, measured in the same places
-    requantised_problems: int = 100  # of the test problems, answered after merging into NF4
+    probe_problems: int = 12  # of the dev problems, measured along training, for strengths and for terms
+    probe_windows: int = 2  # of the twelve windows of prose, measured in the same places
+    strength_problems: int = 100  # of the test problems, answered at the best strength
+    requantised_problems: int = 40  # of the test problems, answered after merging into NF4
     batch_size: int = 50  # problems answered at once
     max_new_tokens: int | None = None  # after which an answer is cut; null for the task's
     alphas: tuple[float, ...] = (0.25, 0.5, 0.75, 1.25)  # strengths tried beside 0 and 1
     terms: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)  # of the ablation
-    geometry_layers: int = 7  # layers whose singular values are computed, spread over the model
+    geometry_layers: int = 4  # layers whose singular values are computed, spread over the model
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -36,7 +36,7 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
             training = replace(method.training, learning_rate=rate)
             cell = replace(method, training=training, label=f"sweep/{method.name}-{rate:g}")
             made = trained(settings, cell, parts)
-            key = fingerprint("sweep", training_key(settings, cell), tensors_of(made), base_key(settings))
+            key = fingerprint(training_key(settings, cell), tensors_of(made), base_key(settings, "sweep"))
             score = parts.make(cell.label, "score", key, partial(dev_score, settings, cell))
             seconds = [row["seconds"] for row in made.result["rows"]]
             row = {"method": method.name, "learning_rate": rate, **score.result, "seconds": round(sum(seconds), 1)}

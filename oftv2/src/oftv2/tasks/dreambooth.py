@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OFTError
+from ..settings import whole
 from .hub import Row, load_rows
 
 HUB = "google/dreambooth"
@@ -25,6 +26,7 @@ TARGET_MODULES = tuple(
     for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 )
 LEARNING_RATES = {"lora": 1e-4, "qlora": 1e-4, "oftv2": 4e-4, "qoft": 4e-4}
+SCENES = ("", " in the snow", " on a beach at sunset", " on a city street at night", " in a field of flowers")
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,20 @@ class DreamBooth:
     kind: str = "dog"  # what the subject is, as the sentence says it
     token: str = "sks"  # the rare word that comes to name the subject
     resolution: int = 512
+    samples: int = 4  # pictures drawn with the finished adapter
+
+    def __post_init__(self) -> None:
+        whole("task.options.resolution", self.resolution, 8)
+        whole("task.options.samples", self.samples, 0)
 
     @property
     def prompt(self) -> str:
         return f"a photo of {self.token} {self.kind}"
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """Sentences to draw samples of: the one of training, and the subject in other places."""
+        return tuple(f"{self.prompt}{scene}" for scene in SCENES)
 
     def pictures(self) -> list[Any]:
         """The subject's pictures as PIL images, RGB."""
