@@ -78,15 +78,20 @@ def estimate_training(trainee: Trainee, batch_size: int, length: int, checkpoint
     return weights + trained + activations + 8 * tokens * vocabulary
 
 
+def release() -> None:
+    """Collect what nobody uses (a model and its adapter refer to each other) and give it back to the system."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
 def _reset_resident_peak() -> None:
-    # What an earlier training has freed goes back to the system first, or it would count for this one.
-    gc.collect()
-    if hasattr(_libc := ctypes.CDLL(None), "malloc_trim"):
-        _libc.malloc_trim(0)
+    release()  # or what an earlier training has freed would count for this one
     with contextlib.suppress(OSError):  # another system than Linux: the peak is then that of the process
         Path("/proc/self/clear_refs").write_text("5")
 

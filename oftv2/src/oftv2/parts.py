@@ -9,7 +9,6 @@ A part whose settings have changed is made anew, and the earlier one kept under 
 
 from __future__ import annotations
 
-import gc
 import json
 import platform
 import time
@@ -25,6 +24,7 @@ import torch
 
 from .checkpoint import write_json
 from .errors import OFTError
+from .memory import release
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "safetensors")
 
@@ -95,8 +95,7 @@ class Parts:
         started = time.perf_counter()
         result = measure(folder)
         seconds = time.perf_counter() - started
-        # A model and its adapter refer to each other; the next part should not share the memory with this one's.
-        gc.collect()
+        release()
         files = {}
         if keep is not None and writes:
             files = {str(p.relative_to(folder)): digest(p) for p in sorted((folder / keep).rglob("*")) if p.is_file()}

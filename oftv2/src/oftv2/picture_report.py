@@ -78,9 +78,11 @@ def sections(settings: Settings, found: Mapping[str, Part], rows: Sequence[Mappi
     measured = "of the CUDA allocator" if made["gpu"] else "resident in the process, which is no measure of a GPU"
     return [
         f"# DreamBooth with {settings.model.name}: OFTv2 and QOFT",
-        f"Model `{settings.model.path}` in {settings.model.dtype}, subject {options.get('subject', 'dog')}, "
-        f"{options.get('resolution', 512)} pixels a side, seed {settings.seed}. Machine: "
-        f"{made['gpu'] or made['processor']}; Python {made['python']}, torch {made['versions']['torch']}.",
+        (
+            f"Model `{settings.model.path}` in {settings.model.dtype}, subject {options.get('subject', 'dog')}, "
+            f"{options.get('resolution', 512)} pixels a side, seed {settings.seed}. Machine: "
+            f"{made['gpu'] or made['processor']}; Python {made['python']}, torch {made['versions']['torch']}."
+        ),
         markdown(rows),
         NOTES.format(measured=measured),
         *(pictures(settings.output_dir, label) for label in found),

@@ -235,9 +235,10 @@ def rates(settings: Settings, results: Results, table: Mapping[str, Any] | None)
     missing = [k for k in SWEPT if k in used and k not in best]
     if chosen:
         sentence += (
-            f" Swept methods ({', '.join(NAMES[k] for k in chosen)}) were each tried at "
-            f"{', '.join(f'{rate:g}' for rate in table['rates'])} with the same steps, data and seed, and scored on "
-            f"{table['problems']} dev problems; "
+            f" {', '.join(NAMES[k] for k in chosen)} were searched alike on the ladder "
+            f"{', '.join(f'{rate:g}' for rate in table['rates'])}"
+            + (f", from {table['start']:g} up until the dev answer loss rose, then down" if table["start"] else "")
+            + f", with the same steps, data and seed, scored on {table['problems']} dev problems; "
         )
         sentence += (
             "each runs at its lowest dev answer loss."

@@ -201,7 +201,8 @@ class Settings:
     dry_run: bool
     scale: str  # a label for the report
     sweep: bool = False  # try every rate of sweep_rates
-    sweep_rates: tuple[float, ...] = ()
+    sweep_rates: tuple[float, ...] = ()  # a ladder of learning rates
+    sweep_start: float | None = None  # where the search on it begins; None tries every rate
     sweep_file: Path | None = None  # where the sweep's table is kept
 
     @classmethod
@@ -214,7 +215,7 @@ class Settings:
         model = build(ModelSettings, "model", mapping["model"])
         task_mapping = dict(mapping["task"])
         recipe = {name: task_mapping.pop(name, None) or {} for name in ("training", "by_method", "by_model")}
-        sweep = {name: task_mapping.pop(name, None) for name in ("sweep", "sweep_rates", "sweep_file")}
+        sweep = {name: task_mapping.pop(name, None) for name in ("sweep", "sweep_rates", "sweep_start", "sweep_file")}
         task = build(TaskSettings, "task", task_mapping)
         if task.kind != model.kind:
             raise OFTError(
@@ -228,6 +229,11 @@ class Settings:
         rates = tuple(sweep["sweep_rates"] or ())
         for rate in rates:
             number("task.sweep_rates", rate, above=0, upto=1)
+        start = sweep["sweep_start"]
+        if start is not None and start not in rates:
+            raise OFTError(
+                f"task.sweep_start must be one of task.sweep_rates ({', '.join(map(str, rates))}), not {start}"
+            )
         return cls(
             model=model,
             task=task,
@@ -241,6 +247,7 @@ class Settings:
             scale=str(mapping["scale_name"]),
             sweep=truth("task.sweep", sweep["sweep"] or False),
             sweep_rates=rates,
+            sweep_start=start,
             sweep_file=Path(str(sweep["sweep_file"])) if sweep["sweep_file"] else None,
         )
 

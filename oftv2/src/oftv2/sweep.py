@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,7 @@ SWEPT = ("oftv2", "qoft", "lora", "qlora")
 
 
 def sweep(settings: Settings) -> list[dict[str, Any]]:
-    """Train and score every swept method at every rate; the table is kept in `settings.sweep_file` as it grows.
+    """Search each swept method's rate by the same rule; the table is kept in `settings.sweep_file` as it grows.
 
     Raises:
         OFTError: the task names no rates or no file.
@@ -32,7 +33,8 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
     parts = parts_of(settings)
     cells: list[dict[str, Any]] = []
     for method in (m for m in settings.methods if m.name in SWEPT):
-        for rate in settings.sweep_rates:
+
+        def loss_at(rate: float, method: MethodSettings = method) -> float:
             training = replace(method.training, learning_rate=rate)
             cell = replace(method, training=training, label=f"sweep/{method.name}-{rate:g}")
             made = trained(settings, cell, parts)
@@ -41,11 +43,37 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
             seconds = [row["seconds"] for row in made.result["rows"]]
             row = {"method": method.name, "learning_rate": rate, **score.result, "seconds": round(sum(seconds), 1)}
             cells.append(row)
-            if not score.reused:
-                write_table(settings, method, cells)
-    if cells:
-        write_table(settings, method, cells)
+            write_table(settings, method, cells)
+            return score.result["answer_loss"]
+
+        search(settings.sweep_rates, settings.sweep_start, loss_at)
     return cells
+
+
+def search(rates: Sequence[float], start: float | None, loss_at: Callable[[float], float]) -> float:
+    """The best of a ladder of rates.
+
+    Without `start` every rate is tried. With it the search goes up from there until the loss rises, and if the start
+    is still the best, down until it rises: the best then has a worse rate on either side, or the ladder ends there.
+    """
+    tried: dict[float, float] = {}
+
+    def best() -> float:
+        return min(tried, key=lambda rate: tried[rate])
+
+    if start is None:
+        for rate in rates:
+            tried[rate] = loss_at(rate)
+        return best()
+    ladder = sorted(rates)
+    at = ladder.index(start)
+    for way in (ladder[at:], ladder[at::-1]):
+        for rate in way:
+            if rate not in tried:
+                tried[rate] = loss_at(rate)
+            if best() != rate:
+                break
+    return best()
 
 
 def dev_score(settings: Settings, method: MethodSettings, folder: Path) -> dict[str, Any]:
@@ -71,6 +99,7 @@ def write_table(settings: Settings, method: MethodSettings, cells: list[dict[str
         "steps": method.training.steps,
         "batch_size": method.training.batch_size * method.training.accumulation,
         "rates": list(settings.sweep_rates),
+        "start": settings.sweep_start,
         "criterion": "lowest answer_loss",
         "date": datetime.now(UTC).date().isoformat(),
         "environment": environment(),
@@ -90,10 +119,14 @@ def read_table(path: Path | None) -> dict[str, Any] | None:
 
 
 def best_rates(table: dict[str, Any]) -> dict[str, float]:
-    """method -> the rate of the lowest dev answer loss, of methods that were tried at every rate."""
+    """method -> the rate of the lowest dev answer loss, where the next rates of the ladder on both sides were tried."""
     best = {}
+    ladder = sorted(table["rates"])
     for method in dict.fromkeys(cell["method"] for cell in table["cells"]):
         cells = [cell for cell in table["cells"] if cell["method"] == method]
-        if {cell["learning_rate"] for cell in cells} == set(table["rates"]):
-            best[method] = min(cells, key=lambda cell: cell["answer_loss"])["learning_rate"]
+        tried = {cell["learning_rate"] for cell in cells}
+        lowest = min(cells, key=lambda cell: cell["answer_loss"])["learning_rate"]
+        at = ladder.index(lowest)
+        if tried.issuperset(ladder[max(at - 1, 0) : at + 2]):
+            best[method] = lowest
     return best
