@@ -14,7 +14,8 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
 UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 UV_PYTHON_DOWNLOADS ?= never
 export UV_FIND_LINKS UV_PYTHON_DOWNLOADS
-INSTALL = $(UV) pip install --quiet --constraints constraints.txt --overrides overrides.txt
+# Bytecode is compiled at once: the tests start many short processes.
+INSTALL = $(UV) pip install --quiet --compile-bytecode --constraints constraints.txt --overrides overrides.txt
 
 LAUNCH_laptop = .venv/bin/python
 LAUNCH_paper = .venv/bin/accelerate launch

@@ -15,7 +15,10 @@ REFUSALS = {
     "a learning rate that is no number": (["training.learning_rate=nan"], "learning_rate must be a finite number"),
     "a learning rate of zero": (["training.learning_rate=0"], "learning_rate must be a finite number above 0"),
     "no steps": (["training.steps=0"], "steps must be a whole number of at least 1"),
-    "steps and epochs": (["training.epochs=2"], "exactly one of training.steps and training.epochs"),
+    "steps and epochs": (
+        ["training.steps=3", "training.epochs=2"],
+        "exactly one of training.steps and training.epochs",
+    ),
     "an unknown method": (["method=lola"], "lola"),
     "an unknown task": (["task=chess"], "chess"),
     "an unknown setting": (["training.momentum=0.9"], "momentum"),

@@ -199,15 +199,16 @@ def load_pipeline(model: ModelSettings, quant: str, device: torch.device) -> tup
     return transformer.eval(), pipeline
 
 
-def store_in_nf4(model: nn.Module, device: torch.device) -> None:
+def store_in_nf4(model: Any, device: torch.device) -> None:
     """Replace every linear layer by an NF4 one on the device, one after another, as diffusers' own loading does.
 
     That loading asks for a GPU; this one works on a CPU too.
     """
-    for path, layer in [(path, m) for path, m in model.named_modules() if isinstance(m, nn.Linear)]:
+    for path in [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]:
+        layer = model.get_submodule(path)
         weight = layer.weight.detach().to(device)
         model.set_submodule(path, linear_4bit(weight, layer.bias, compute_dtype=weight.dtype))
-    model.is_loaded_in_4bit = True  # what PEFT asks before it puts LoRA on 4-bit layers
+    model.__dict__["is_loaded_in_4bit"] = True  # what PEFT asks before it puts LoRA on 4-bit layers
     keep_trainable(model)
 
 

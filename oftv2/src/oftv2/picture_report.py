@@ -23,11 +23,11 @@ TABLE_12 = {  # GB, Stable Diffusion 3.5
     "sd35_large": {"lora": 52.33, "oftv2": 52.32, "qlora": 41.60, "qoft": 41.53},
 }
 NOTES = (
-    "Peak: GB of 10⁹ bytes, {measured}, during training. Text encoders and VAE are not in it, as everything they "
-    "compute is computed once before; the paper does not say what its figures hold, so compare methods with one "
-    "another, in each column apart. Kept: what autograd holds for backward after a forward of the first batch. Loss: "
-    "mean over the first and the last tenth of the steps; noise and times are drawn anew in each, so single losses "
-    "scatter widely. Pictures are not scored."
+    "Peak: GB of 10⁹ bytes, {measured}. The text encoders are freed before training and, on a GPU, the VAE is moved "
+    "off it, as all that they compute is computed before; the paper does not say what its figures hold, so compare "
+    "methods with one another within a column. Kept: what autograd holds for backward after a forward of the first "
+    "batch. Loss: mean over the first and the last tenth of the steps; noise and times are drawn anew in each, so "
+    "single losses scatter widely. Pictures are not scored."
 )
 
 
@@ -75,7 +75,7 @@ def sections(settings: Settings, found: Mapping[str, Part], rows: Sequence[Mappi
     """The paragraphs of the report."""
     made = next(iter(found.values())).environment
     options = settings.task.options
-    measured = "of the CUDA allocator" if made["gpu"] else "resident in the process, which is no measure of a GPU"
+    measured = "allocated on the GPU in training" if made["gpu"] else "resident in the training process, not on a GPU"
     return [
         f"# DreamBooth with {settings.model.name}: OFTv2 and QOFT",
         (

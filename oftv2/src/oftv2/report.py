@@ -294,14 +294,24 @@ def equal_forgetting(cells: Sequence[Mapping[str, Any]], metric: str | None) -> 
             if metric:
                 row[f"{metric}, additive"] = cell[metric]
                 row[f"{metric}, rotating"] = best[metric] if best else None
-            row["lower answer loss"] = "rotating" if best and best["answer_loss"] < cell["answer_loss"] else "additive"
+            lower = best is not None and best["answer_loss"] < cell["answer_loss"]
+            row["lower answer loss"] = None if best is None else NAMES[rotating if lower else additive]
             rows.append(row)
     return rows
 
 
 def forgetting_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
-    won = sum(row["lower answer loss"] == "rotating" for row in rows)
-    return f"At equal forgetting the rotating method has the lower dev answer loss in {won} of {len(rows)} rows."
+    sentences = []
+    for additive, rotating in (("lora", "oftv2"), ("qlora", "qoft")):
+        pair = (NAMES[additive], NAMES[rotating])
+        compared = [row["lower answer loss"] for row in rows if row["lower answer loss"] in pair]
+        if compared:
+            won = sum(name == pair[1] for name in compared)
+            sentences.append(
+                f"Where it forgets no more than {pair[0]}, {pair[1]} has the lower dev answer loss in {won} of "
+                f"{len(compared)} rows."
+            )
+    return " ".join(sentences)
 
 
 def bars(results: Results) -> str:
