@@ -31,6 +31,9 @@ def inject(
 ) -> AdapterHandle:
     """Freeze `model` and give it an adapter, which starts as the identity: outputs do not change, bit for bit.
 
+    (In 16 bits a layer with a bias may round differently where the base passed it a slice that is not contiguous: the
+    rotated input is contiguous.)
+
     Calling it again with another name adds a second adapter; the newest is the active one.
 
     Args:
