@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Coefficients = tuple[float, ...]
 
-CACHED_NUMBERS = 32_000  # packed numbers worked on at once: the matrices made of them fill about 1 MB of cache
+CACHED_NUMBERS = 64_000  # packed numbers worked on at once: a matrix made of each block, half a megabyte in all
 
 
 def skew_polynomial(
