@@ -1,0 +1,1 @@
+"""The models that can answer: one module a kind, imported when it is asked for."""
