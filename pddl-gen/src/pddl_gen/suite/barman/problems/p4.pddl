@@ -1,0 +1,33 @@
+; optimal cost: 13
+(define (problem barman-p4)
+  (:domain barman)
+  (:objects
+    left right - hand
+    l0 l1 l2 - level
+    ingredient1 ingredient2 ingredient3 - ingredient
+    cocktail1 - cocktail
+    dispenser1 dispenser2 dispenser3 - dispenser
+    shot1 shot2 - shot
+    shaker1 - shaker)
+  (:init
+    (on-table shot1)
+    (on-table shot2)
+    (on-table shaker1)
+    (hand-empty left)
+    (hand-empty right)
+    (clean shot1)
+    (empty shot1)
+    (clean shot2)
+    (empty shot2)
+    (clean shaker1)
+    (empty shaker1)
+    (dispenses dispenser1 ingredient1)
+    (dispenses dispenser2 ingredient2)
+    (dispenses dispenser3 ingredient3)
+    (shaker-level shaker1 l0)
+    (empty-level shaker1 l0)
+    (next l0 l1)
+    (next l1 l2)
+    (part-1 cocktail1 ingredient3)
+    (part-2 cocktail1 ingredient1))
+  (:goal (and (contains shot1 cocktail1) (contains shot2 ingredient3) (clean shaker1))))

@@ -1,0 +1,20 @@
+; optimal cost: 6
+(define (problem blocksworld-p4)
+  (:domain blocksworld)
+  (:objects
+    b1 b2 b3 b4 b5 b6 - block)
+  (:init
+    (hand-empty)
+    (on-table b2)
+    (clear b2)
+    (on-table b5)
+    (clear b5)
+    (on-table b3)
+    (clear b3)
+    (on-table b6)
+    (clear b6)
+    (on-table b1)
+    (clear b1)
+    (on-table b4)
+    (clear b4))
+  (:goal (and (on b2 b4) (on b5 b2) (on b1 b3))))

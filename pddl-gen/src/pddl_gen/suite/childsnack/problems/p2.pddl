@@ -1,0 +1,25 @@
+; optimal cost: 7
+(define (problem childsnack-p2)
+  (:domain childsnack)
+  (:objects
+    child1 child2 - child
+    bread1 bread2 - bread
+    topping1 topping2 - topping
+    sandwich1 sandwich2 - sandwich
+    tray1 tray2 - tray
+    table1 table2 - place)
+  (:init
+    (tray-at tray1 kitchen)
+    (tray-at tray2 kitchen)
+    (bread-in-kitchen bread1)
+    (bread-in-kitchen bread2)
+    (topping-in-kitchen topping1)
+    (topping-in-kitchen topping2)
+    (gluten-free-bread bread1)
+    (gluten-free-topping topping2)
+    (not-made sandwich1)
+    (not-made sandwich2)
+    (allergic child1)
+    (waiting child1 table1)
+    (waiting child2 table1))
+  (:goal (and (served child1) (served child2))))

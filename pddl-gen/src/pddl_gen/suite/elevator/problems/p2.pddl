@@ -1,0 +1,25 @@
+; optimal cost: 9
+(define (problem elevator-p2)
+  (:domain elevator)
+  (:objects
+    guest1 guest2 guest3 - passenger
+    floor1 floor2 floor3 floor4 floor5 - floor)
+  (:init
+    (lift-at floor3)
+    (above floor1 floor2)
+    (above floor1 floor3)
+    (above floor1 floor4)
+    (above floor1 floor5)
+    (above floor2 floor3)
+    (above floor2 floor4)
+    (above floor2 floor5)
+    (above floor3 floor4)
+    (above floor3 floor5)
+    (above floor4 floor5)
+    (origin guest1 floor3)
+    (destination guest1 floor4)
+    (origin guest2 floor4)
+    (destination guest2 floor1)
+    (origin guest3 floor5)
+    (destination guest3 floor1))
+  (:goal (and (served guest1) (served guest2) (served guest3))))

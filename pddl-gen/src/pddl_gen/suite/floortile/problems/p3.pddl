@@ -1,0 +1,32 @@
+; optimal cost: 40
+(define (problem floortile-p3)
+  (:domain floortile)
+  (:objects
+    robot1 - robot
+    tile-0-0 tile-0-1 tile-1-0 tile-1-1 tile-2-0 tile-2-1 tile-3-0 tile-3-1 - tile
+    white black - color)
+  (:init
+    (above tile-1-0 tile-0-0)
+    (above tile-1-1 tile-0-1)
+    (above tile-2-0 tile-1-0)
+    (above tile-2-1 tile-1-1)
+    (above tile-3-0 tile-2-0)
+    (above tile-3-1 tile-2-1)
+    (right-of tile-0-1 tile-0-0)
+    (right-of tile-1-1 tile-1-0)
+    (right-of tile-2-1 tile-2-0)
+    (right-of tile-3-1 tile-3-0)
+    (robot-at robot1 tile-0-0)
+    (clear tile-0-1)
+    (clear tile-1-0)
+    (clear tile-1-1)
+    (clear tile-2-0)
+    (clear tile-2-1)
+    (clear tile-3-0)
+    (clear tile-3-1)
+    (robot-has robot1 black)
+    (available white)
+    (available black)
+    (= (total-cost) 0))
+  (:goal (and (painted tile-1-0 black) (painted tile-1-1 white) (painted tile-2-0 white) (painted tile-2-1 black) (painted tile-3-0 black) (painted tile-3-1 white)))
+  (:metric minimize (total-cost)))

@@ -1,0 +1,25 @@
+; optimal cost: 14
+(define (problem termes-p1)
+  (:domain termes)
+  (:objects
+    c-0-0 c-0-1 c-1-0 c-1-1 - cell
+    n0 n1 n2 - level)
+  (:init
+    (ground n0)
+    (depot c-0-0)
+    (robot-at c-0-0)
+    (next n1 n0)
+    (next n2 n1)
+    (neighbor c-0-0 c-0-1)
+    (neighbor c-0-0 c-1-0)
+    (neighbor c-0-1 c-0-0)
+    (neighbor c-0-1 c-1-1)
+    (neighbor c-1-0 c-0-0)
+    (neighbor c-1-0 c-1-1)
+    (neighbor c-1-1 c-0-1)
+    (neighbor c-1-1 c-1-0)
+    (height c-0-0 n0)
+    (height c-0-1 n0)
+    (height c-1-0 n0)
+    (height c-1-1 n0))
+  (:goal (and (height c-0-0 n0) (height c-0-1 n2) (height c-1-0 n0) (height c-1-1 n0) (not (has-block)))))
