@@ -61,6 +61,7 @@ class Batch:
         self._engine, self._checks = engine, checks
         self._key, self._find, self._found, self._require = key, find, found, require
         self._repairs: dict[int, _Repair] = {}  # of requests with a schema
+        self._claimed: list[Job] = []  # and neither sent nor answered yet
         engine.open(run)
 
     @property
@@ -108,10 +109,12 @@ class Batch:
         return self._settle(item)
 
     def close(self) -> None:
+        self._engine.abandon(self._claimed)  # where an error or Ctrl-C came between claiming and sending
         self._engine.close_run(self.run)
 
     def _send(self, drawn: Sequence[tuple[int, Request]]) -> Results:
-        jobs = self._engine.claim([(place, self._key(request), request) for place, request in drawn], self.run)
+        keyed = [(place, self._key(request), request) for place, request in drawn]
+        self._claimed = jobs = self._engine.claim(keyed, self.run)
         if not self.run.fresh and jobs:
             # claimed first, looked up after that: another batch cannot have it answered and kept in between unseen
             stored = self._find([job.key for job in jobs])
@@ -119,18 +122,18 @@ class Batch:
                 hits = [job for job in jobs if job.key in stored]
                 jobs = [job for job in jobs if job.key not in stored]
                 self._engine.release(hits)
-                if jobs:
-                    self._submit(jobs)
+                self._submit(jobs)
                 return self._hit(hits, stored)
-        if jobs:
-            self._submit(jobs)
+        self._submit(jobs)
         return []
 
     def _submit(self, jobs: list[Job]) -> None:
         now = time.monotonic()
         for job in jobs:
             job.looked_up = now
-        self._engine.submit(jobs)
+        self._claimed = []
+        if jobs:
+            self._engine.submit(jobs)
 
     def _hit(self, hits: list[Job], stored: Mapping[str, Completion]) -> Results:
         ready: Results = []

@@ -104,13 +104,15 @@ class LLM:
         self._checks = Checks(backend.name, backend.capabilities, budget)
         self._tally = Tally(prices)
         self._progress = progress
-        self._own_store = isinstance(cache, str | Path)
         self._store: Cache | Recording | None = None
+        self._own_cache: Cache | None = None
         if replayed:
             self._store = backend.recording  # type: ignore[attr-defined]
-        elif cache_mode != "off" and cache is not None:
-            made = isinstance(cache, str | Path)
-            self._store = Cache(cache, read_only=cache_mode == "read_only") if made else cache  # type: ignore[arg-type,assignment]
+        elif cache is not None and cache_mode != "off":
+            if isinstance(cache, Cache):
+                self._store = cache
+            else:
+                self._store = self._own_cache = Cache(cache, read_only=cache_mode == "read_only")
         self._reads = replayed or cache_mode in ("read_write", "read_only")
         self._keeps = not replayed and cache_mode in ("read_write", "refresh")
         self._anew = cache_mode == "refresh"
@@ -118,6 +120,7 @@ class LLM:
         self._recorder: Recorder | None = None
         self._recording = threading.Lock()
         self._closed = False
+        self._grace = self.limits.grace_s  # what close() grants
         self._engine = Engine(
             backend, self.limits, budget, self._tally, save=self._save, look=self._look, redactor=self._redactor
         )
@@ -235,10 +238,10 @@ class LLM:
             return
         self._closed = True
         try:
-            self._engine.close()
+            self._engine.close(self._grace)
         finally:
-            if self._own_store and self._store is not None:
-                self._store.close()
+            if self._own_cache is not None:
+                self._own_cache.close()
             if self._progress and self.stats().requests:
                 print(json.dumps(self.summary()), file=sys.stderr)
 
@@ -306,9 +309,13 @@ class LLM:
     def _interrupted(self, batch: Batch) -> None:
         """After Ctrl-C: no more calls, and `grace_s` for those under way. A second Ctrl-C ends that, too."""
         self._engine.stop(Stopped("the batch was interrupted", "cancelled"), self.limits.grace_s)
-        with contextlib.suppress(Stopped):
+        try:
             while (item := batch.run.get(self.limits.grace_s + 5)) is not None:
                 batch.take(item)
+        except Stopped:
+            pass
+        except KeyboardInterrupt:
+            self._grace = 0.0
 
     # cache and recording
 

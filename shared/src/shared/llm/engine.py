@@ -77,6 +77,7 @@ class Engine:
         self._runs: set[Run] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
         # of the loop's thread alone, from here on
         self._waiting: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,6 +119,12 @@ class Engine:
                 if self._in_flight.get(job.key) is job:
                     del self._in_flight[job.key]
 
+    def abandon(self, jobs: Sequence[Job]) -> None:
+        """Takes jobs off the way that cannot be sent; other batches that began to wait for them are ended."""
+        self.release(jobs)
+        for run in {run for job in jobs for run, _ in job.waiting}:
+            run.put(Stopped("another batch gave up a request that this one wants, too; try again", "cancelled"))
+
     def submit(self, jobs: list[Job]) -> None:
         self._call(self._accept, jobs)
 
@@ -136,18 +143,18 @@ class Engine:
     def fail(self, error: BaseException) -> None:
         self.stop(error, 0.0)
 
-    def close(self) -> None:
-        """Gives calls under way `grace_s`, keeps their results, and ends both threads."""
+    def close(self, grace: float) -> None:
+        """Gives calls under way `grace` seconds, keeps their results, and ends all threads."""
         with self._lock:
-            loop, self._loop = self._loop, None
+            loop, self._loop, self._closed = self._loop, None, True
         if loop is None:
             # in a thread, as the caller's may have a loop running
             closing = threading.Thread(target=asyncio.run, args=(self.backend.close(),))
             closing.start()
             closing.join()
             return
-        closed = asyncio.run_coroutine_threadsafe(self._close(), loop)
-        closed.result(self.limits.grace_s + 10)
+        closed = asyncio.run_coroutine_threadsafe(self._close(grace), loop)
+        closed.result(2 * grace + 10)
         self._committer.close(30)
         loop.call_soon_threadsafe(loop.stop)
         assert self._thread is not None
@@ -156,6 +163,8 @@ class Engine:
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         with self._lock:
+            if self._closed:
+                return
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._run, args=(self._loop,), name="shared.llm", daemon=True)
@@ -175,9 +184,15 @@ class Engine:
 
     def _accept(self, jobs: list[Job]) -> None:
         if self._stopping is not None:
-            self._committer.put(Ended(self._stopping, tuple({r for j in jobs for r, _ in j.waiting}), tuple(jobs)))
+            self._committer.put(Ended(self._stopping, (), tuple(jobs)))
             return
-        self._waiting.extend(jobs)
+        # a batch that was stopped may send some more until it hears of it
+        for job in jobs:
+            error = next((run.stopped for run, _ in job.waiting), None)
+            if error is not None and all(run.stopped for run, _ in job.waiting):
+                self._committer.put(Ended(error, (), (job,)))
+            else:
+                self._waiting.append(job)
         self._pump()
 
     def _pump(self) -> None:
@@ -200,11 +215,14 @@ class Engine:
         self._pump()
 
     def _sweep(self) -> None:
-        if all(job.wanted for job in self._waiting):
-            return
-        dropped = [job for job in self._waiting if not job.wanted]
-        self._waiting = deque(job for job in self._waiting if job.wanted)
-        self.release(dropped)
+        kept: deque[Job] = deque()
+        with self._lock:  # nobody begins to wait for a job between the look at it and its end
+            for job in self._waiting:
+                if job.wanted:
+                    kept.append(job)
+                elif self._in_flight.get(job.key) is job:
+                    del self._in_flight[job.key]
+        self._waiting = kept
 
     async def _serve(self) -> None:
         while self._waiting and self._stopping is None and self.running <= self.gate.limit:
@@ -236,20 +254,7 @@ class Engine:
             Spent: the budget has no room for it.
         """
         try:
-            try:
-                return await self._attempt(job)
-            except CallError as error:
-                if not error.retry or error.stops or self.limits.attempts == 1:
-                    raise
-                first: list[CallError] = [error]
-
-            async def again() -> Completion:
-                # the loop of retries begins with the attempt that was made already
-                if first:
-                    raise first.pop()
-                return await self._attempt(job)
-
-            return await retrying(self.limits, self._sleep)(again)
+            return await retrying(self.limits, self._sleep)(self._attempt, job)
         except CallError as error:
             return self._failure(job, error)
 
@@ -282,6 +287,9 @@ class Engine:
             if error.kind == "rate_limit":
                 self.gate.refused()
             usage = self._billed(job, error)
+            raise
+        except asyncio.CancelledError:
+            usage = Usage()  # its end is not waited for, and may be billed
             raise
         finally:
             if sent:
@@ -403,6 +411,8 @@ class Engine:
         self._waiting.clear()
         with self._lock:
             runs = tuple(self._runs)
+            for run in runs:
+                run.stopped = error
         self._breaker.reset()
         self._committer.put(Ended(error, runs, tuple(dropped)))
         self._stopping = None
@@ -417,8 +427,12 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _close(self) -> None:
-        self._begin_stop(Stopped("the client was closed", "cancelled"), self.limits.grace_s)
+    async def _close(self, grace: float) -> None:
+        self._begin_stop(Stopped("the client was closed", "cancelled"), grace)
+        # a stop that is under way may grant more time than that
+        await asyncio.wait({self._wind_down_task}, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
         await self._wind_down_task
         await self.backend.close()
 

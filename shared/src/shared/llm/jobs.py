@@ -22,6 +22,7 @@ class Run:
     def __init__(self, *, fresh: bool = False, notify: Callable[[], None] | None = None) -> None:
         self.fresh = fresh
         self.gone = False  # nobody waits any more
+        self.stopped: BaseException | None = None  # why it gets no more results
         self._outbox: SimpleQueue[Item] = SimpleQueue()
         self._notify = notify
 
@@ -50,7 +51,6 @@ class Job:
     looked_up: float = 0.0  # monotonic seconds, when the cache was last asked
     usage: Usage = field(default_factory=Usage)  # of attempts that failed
     cost: float | None = None
-    latency_s: float = 0.0
 
     @property
     def wanted(self) -> bool:
@@ -65,7 +65,8 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """No more results for these batches. Goes through the committer, after all results before it."""
+    """No more results for these batches, and for those that wait for these jobs. Goes through the committer, after all
+    results before it."""
 
     error: BaseException
     runs: tuple[Run, ...]

@@ -14,7 +14,7 @@ ROLES = ("system", "user", "assistant")
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
 DETAILS = (None, "low", "high", "auto")
 MAX_IMAGE_BYTES = 20 << 20
-MAX_IMAGE_SIDE = 16_384  # pixels; a small file may decode into a very large picture
+MAX_IMAGE_SIDE, MAX_IMAGE_PIXELS = 16_384, 1 << 26  # a small file may decode into a very large picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class Text:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise RequestError(f"text must be a string, not {type(self.text).__name__}")
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:
+            raise RequestError(f"text holds half of a surrogate pair at character {error.start}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Image:
     that is rendered anew on each machine may differ in a few low bits and be the same picture all the same.
 
     Raises:
-        RequestError: empty, larger than 20 MiB, wider or higher than 16384 pixels, or not PNG, JPEG or WebP.
+        RequestError: empty, larger than 20 MiB, wider or higher than 16384 pixels, of more than 2^26 pixels, or not
+            PNG, JPEG or WebP.
     """
 
     data: bytes
@@ -58,8 +63,11 @@ class Image:
         found, width, height = sniff(self.data)
         if found != self.media_type:
             raise RequestError(f"the picture's bytes are {found or 'no PNG, JPEG or WebP'}, not {self.media_type}")
-        if max(width, height) > MAX_IMAGE_SIDE or min(width, height) < 1:
-            raise RequestError(f"a picture of {width}×{height} pixels: each side must be 1 to {MAX_IMAGE_SIDE}")
+        if not 1 <= min(width, height) <= max(width, height) <= MAX_IMAGE_SIDE or width * height > MAX_IMAGE_PIXELS:
+            raise RequestError(
+                f"a picture of {width}×{height} pixels: each side must be 1 to {MAX_IMAGE_SIDE}, and there may be at "
+                f"most {MAX_IMAGE_PIXELS:,} in all"
+            )
 
     @classmethod
     def read(cls, path: str | Path, *, detail: Any = None, identity: str | None = None) -> Image:

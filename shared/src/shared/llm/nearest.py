@@ -15,7 +15,8 @@ class Difference(NamedTuple):
     recorded: Any
 
     def __str__(self) -> str:
-        if isinstance(self.asked, str) and isinstance(self.recorded, str):
+        texts = isinstance(self.asked, str) and isinstance(self.recorded, str)
+        if texts and max(len(self.asked), len(self.recorded)) > AROUND:
             at = _alike(self.asked, self.recorded)
             begin = max(0, at - AROUND // 3)
             asked, recorded = (text[begin : begin + AROUND] for text in (self.asked, self.recorded))

@@ -112,9 +112,6 @@ class Recording:
                 lacking.setdefault(key, request)
         return list(lacking.values())
 
-    def close(self) -> None:
-        pass
-
     def __len__(self) -> int:
         return len(self.entries)
 

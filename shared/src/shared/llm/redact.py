@@ -1,8 +1,7 @@
-"""Keeps API keys out of everything that is written: messages, completions, logs."""
+"""Keeps API keys out of everything that is handed on: messages of failures, completions, and with them every file."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,11 +12,10 @@ MARK = "[redacted]"
 LEAST = 12  # characters; what is shorter ("EMPTY", "none") is no key, and may be a word of a prompt
 
 
-class Redactor(logging.Filter):
+class Redactor:
     """Replaces secrets by a mark. `secrets` is asked each time, as a key may be set after the client is made."""
 
     def __init__(self, secrets: Callable[[], list[str]] = list) -> None:
-        super().__init__()
         self._ask = secrets
 
     @property
@@ -43,10 +41,3 @@ class Redactor(logging.Filter):
         return replace(
             completion, text=text or "", reasoning=rest[0], model_reported=rest[1], request_id=rest[2], tokens=None
         )
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Cleans a log record; attach to loggers that may see a key."""
-        said = record.getMessage()
-        if any(secret in said for secret in self.secrets):
-            record.msg, record.args = self.clean(said), ()
-        return True

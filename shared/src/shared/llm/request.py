@@ -9,8 +9,10 @@ from typing import Any
 
 from .errors import RequestError
 from .messages import Message, user
+from .plain import plain
 
 REASONING_EFFORTS = (None, "none", "minimal", "low", "medium", "high")
+RESERVED = ("model", "messages", "stream", "stream_options", "n")  # of the body, which extra may not set
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,23 @@ class Sampling:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
+        object.__setattr__(self, "extra", plain(self.extra))
         _within("temperature", self.temperature, 0, 100)
         _within("top_p", self.top_p, 0, 1, open_below=True)
-        _within("top_k", self.top_k, 1, 1 << 31)
         _within("min_p", self.min_p, 0, 1)
-        _within("max_tokens", self.max_tokens, 1, 1 << 31)
-        _within("logprobs", self.logprobs, 0, 100)
+        for name in ("temperature", "top_p", "min_p"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, float(value))  # 1 and 1.0 are one setting, and have one key
+        _within("top_k", self.top_k, 1, 1 << 31, whole=True)
+        _within("max_tokens", self.max_tokens, 1, 1 << 31, whole=True)
+        _within("seed", self.seed, -(1 << 63), (1 << 64) - 1, whole=True)
+        _within("logprobs", self.logprobs, 0, 100, whole=True)
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise RequestError(f"stop must be texts, none of them empty, not {self.stop!r}")
+        if not isinstance(self.extra, dict):
+            raise RequestError(f"extra must be a mapping, not {self.extra!r}")
+        if taken := [name for name in RESERVED if name in self.extra]:
+            raise RequestError(f"extra may not hold {taken[0]!r}: it is set by the client")
         if self.reasoning_effort not in REASONING_EFFORTS:
             raise RequestError(
                 f"reasoning_effort must be one of {REASONING_EFFORTS[1:]} or None, not {self.reasoning_effort!r}"
@@ -98,9 +111,12 @@ def sampling_from(settings: Mapping[str, Any] | None) -> Sampling:
     return Sampling(**{k: v for k, v in settings.items() if v is not None})
 
 
-def _within(name: str, value: float | None, low: float, high: float, *, open_below: bool = False) -> None:
+def _within(
+    name: str, value: float | None, low: float, high: float, *, open_below: bool = False, whole: bool = False
+) -> None:
     if value is None:
         return
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not (low < value if open_below else low <= value) or value > high:
-        raise RequestError(f"{name} must be in {'(' if open_below else '['}{low}, {high}], not {value!r}")
+        what = "a whole number in " if whole else "in "
+        raise RequestError(f"{name} must be {what}{'(' if open_below else '['}{low}, {high}], not {value!r}")

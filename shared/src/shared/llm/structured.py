@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,18 +29,22 @@ class Parsed(NamedTuple):
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raises RequestError for what is no JSON schema."""
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-
+    try:
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+    except ImportError as error:
+        raise RequestError("a schema needs the package jsonschema, which is not installed") from error
     try:
         validator_for(schema).check_schema(schema)
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path)) or "its top"
         raise RequestError(f"the schema is no JSON schema: at {place}: {_short(error.message)}") from error
+    if (far := next((ref for ref in _references(schema) if not ref.startswith("#")), None)) is not None:
+        raise RequestError(f"the schema refers to {far!r}: references must stay within it (#/...)")
 
 
 def parse(text: str, schema: Mapping[str, Any]) -> Parsed:
-    """The JSON in an answer, which may stand in a code fence. References of the schema are never fetched."""
+    """The JSON in an answer, which may stand in a code fence."""
     if len(text) > MOST_CHARACTERS:
         return Parsed(None, f"the answer has {len(text):,} characters, over the limit of {MOST_CHARACTERS:,}")
     fenced = FENCE.match(text)
@@ -59,6 +63,15 @@ def repair(request: Request, answer: str, problem: str) -> Request:
     )
     said = (assistant(answer),) if answer.strip() else ()
     return replace(request, messages=(*request.messages, *said, user(words)), prefix=None)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (v for k, v in value.items() if k in ("$ref", "$dynamicRef") and isinstance(v, str))
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _references(inner)
 
 
 def _problem(data: Any, schema: Mapping[str, Any]) -> str | None:

@@ -12,7 +12,6 @@ from ..messages import Image, Message, Text
 from ..plain import plain
 from ..request import Request
 
-FIXED = ("model", "messages", "stream", "stream_options", "n")  # that sampling.extra may not hold
 NO_USAGE = Usage()
 
 
@@ -40,9 +39,7 @@ def body_of(request: Request, model: str, max_tokens_field: str) -> dict[str, An
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": plain(request.schema)},
         }
-    if s.extra:
-        body |= plain(s.extra)
-    return body
+    return body | dict(s.extra)
 
 
 def completion_of(reply: Any, request: Request, backend: str, model: str, where: str) -> Completion:
@@ -60,7 +57,7 @@ def completion_of(reply: Any, request: Request, backend: str, model: str, where:
         raise CallError("malformed", f"{where} answered without a message", 200, retry=True)
     usage = usage_of(reply.get("usage"))
     finish = str(choice.get("finish_reason") or "stop")
-    text = _text(message.get("content"))
+    text = _whole(_text(message.get("content")))
     refusal = message.get("refusal")
     if refusal and not text:
         text, finish = str(refusal), "refusal"
@@ -83,7 +80,7 @@ def completion_of(reply: Any, request: Request, backend: str, model: str, where:
     return Completion(
         text,
         finish,
-        reasoning if isinstance(reasoning, str) else None,
+        _whole(reasoning) if isinstance(reasoning, str) else None,
         usage,
         tokens,
         model_reported=reported if isinstance(reported, str) else None,
@@ -125,6 +122,16 @@ def _text(content: Any) -> str:
     if isinstance(content, list):  # some servers send parts
         return "".join(str(p.get("text") or "") for p in content if isinstance(p, Mapping))
     return "" if content is None else str(content)
+
+
+def _whole(text: str) -> str:
+    """The text with halves of surrogate pairs joined or, where one is alone, replaced: JSON can spell them, and a
+    stream may bring them apart, but no file can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _tokens(logprobs: Any) -> tuple[TokenLogprob, ...] | None:

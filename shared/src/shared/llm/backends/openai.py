@@ -12,14 +12,14 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from ..backend import CallError, Capabilities
 from ..completion import Completion
-from ..errors import ModelError, RequestError
+from ..errors import ModelError
 from ..limits import Limits
 from ..request import Request
-from .chat_json import FIXED, body_of, completion_of
+from .chat_json import body_of, completion_of
 from .http_errors import error_of
 from .servers import SERVERS, narrowed, server_of
 from .sse import Assembly
@@ -79,7 +79,7 @@ class OpenAI:
         self._client: Any = None
         parts = urlsplit(self.base_url)
         self._address = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
-        self._endpoint = f"{self._address}/chat/completions" + (f"?{parts.query}" if parts.query else "")
+        self._query = dict(parse_qsl(parts.query))
         self._where = f"{self.model} at {parts.netloc}"
 
     def configure(self, limits: Limits) -> None:
@@ -96,15 +96,13 @@ class OpenAI:
 
     async def complete(self, request: Request) -> Completion:
         """One attempt. Raises CallError."""
-        if taken := [name for name in FIXED if name in request.sampling.extra]:
-            raise RequestError(f"sampling.extra may not hold {taken[0]!r}: it is set here")
-        client = self._client or self._connect()
+        client = (self._client or self._connect()).chat.completions.with_raw_response
         body = body_of(request, self.model, self._max_tokens_field)
         try:
             if self._streams(request):
                 return await self._streamed(client, body, request)
-            response = await client.post(self._endpoint, body=body, cast_to=self._response, options=self._options)
-            return self._completion(response, request)
+            raw = await client.create(model=self.model, messages=(), extra_body=body, extra_headers=self._headers)
+            return self._completion(raw.http_response, request)
         except CallError:
             raise
         except Exception as error:
@@ -128,7 +126,10 @@ class OpenAI:
             import openai
         except ImportError as error:
             raise ModelError("the backend openai needs the package openai, which is not installed") from error
-        from .lanes import Lanes, http
+        try:
+            import httpx2 as http  # under openai 3
+        except ImportError:
+            import httpx as http  # type: ignore[no-redef]
 
         key = "none"
         if self._key_env is not None:
@@ -143,16 +144,17 @@ class OpenAI:
             if logging.getLogger(name).level == logging.NOTSET:
                 logging.getLogger(name).setLevel(logging.WARNING)
         limits = self._limits
-        self._openai, self._http, self._response = openai, http, http.Response
-        self._options: dict[str, Any] = {"headers": {f"x-stainless-{name}": openai.omit for name in TELLING_EACH}}
+        self._openai, self._http = openai, http
+        self._headers: dict[str, Any] = {f"x-stainless-{name}": openai.omit for name in TELLING_EACH}
         self._client = openai.AsyncOpenAI(
-            base_url=self.base_url,
+            base_url=self._address,
+            default_query=self._query,
             api_key=key,
             max_retries=0,
             timeout=http.Timeout(limits.total_s, connect=limits.connect_s),
             default_headers=dict.fromkeys([f"X-Stainless-{name}" for name in TELLING], openai.omit),  # type: ignore[arg-type]
             http_client=openai.DefaultAsyncHttpxClient(
-                transport=Lanes(http.create_ssl_context()),
+                limits=http.Limits(max_connections=None, max_keepalive_connections=None),  # the client counts
                 follow_redirects=False,
                 # a proxy of the environment is for other machines
                 trust_env=not _is_loopback(self.base_url),
@@ -175,13 +177,13 @@ class OpenAI:
         limits, http = self._limits, self._http
         idle = limits.idle_s or IDLE_S
         timeout = http.Timeout(limits.total_s, connect=limits.connect_s, read=idle)
-        stream = await client.chat.completions.with_raw_response.create(
+        stream = await client.create(
             model=self.model,
             messages=(),
             stream=True,
             stream_options={"include_usage": True},
             extra_body=body,
-            extra_headers=self._options["headers"],
+            extra_headers=self._headers,
             timeout=timeout,
         )
         response = stream.http_response
