@@ -421,6 +421,15 @@ def test_fake_draws_depend_on_seed_request_and_draw():
         assert texts(llm.complete(requests)) == texts(batched.complete(requests)) != texts(other.complete(requests))
 
 
+def test_fake_tells_its_rules_apart_and_no_address():
+    def half(p: float) -> float:
+        return p / 2
+
+    rules = (Bernoulli(len), Bernoulli(len, half), Bernoulli(len, labels=("F", "T")), shout, rambling)
+    told = [Fake(rule).identity()["respond"] for rule in rules]
+    assert len(set(told)) == len(rules) and not any("0x" in rule for rule in told)
+
+
 def test_fake_malformed_share():
     with client(Bernoulli(lambda request: 1.0), malformed=0.25) as llm:
         bad = sum(t != "1" for t in texts(llm.complete([ask("Flip.", d) for d in range(400)])))

@@ -342,6 +342,30 @@ def test_control_c_waits_for_no_more_than_the_grace(control_c):
     assert time.monotonic() - begun < 60 and llm.backend.calls == 4
 
 
+def test_model_at_a_long_batch_does_not_hold_up_the_end(control_c):
+    """As one in this process would, which gives its memory back only between two batches."""
+    lock, ended = threading.Lock(), threading.Event()
+
+    class Slow(Fake):
+        def complete_many(self, requests):
+            super().complete_many(requests)
+            with lock:
+                ended.wait(60)
+                return []
+
+        async def close(self):
+            with lock:
+                pass
+
+    llm = LLM(Slow(control_c(), batch=4), limits=Limits(grace_s=0.2))
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        llm.complete([ask(d) for d in range(100)])
+    llm.close()
+    assert time.monotonic() - begun < 50
+    ended.set()
+
+
 def test_second_control_c_does_not_wait(control_c):
     llm = LLM(Fake(control_c(0.4), latency=3600), limits=Limits(grace_s=3000))
     begun = time.monotonic()

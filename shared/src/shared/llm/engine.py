@@ -133,7 +133,7 @@ class Engine:
         run.gone = True
         with self._lock:
             self._runs.discard(run)
-        if self._loop is not None and not self._loop.is_closed():
+        if self._thread is not None:
             self._call(self._sweep)
 
     def stop(self, error: BaseException, grace: float) -> None:
@@ -434,7 +434,8 @@ class Engine:
         for task in self._tasks:
             task.cancel()
         await self._wind_down_task
-        await self.backend.close()
+        if not self._worker.busy:  # a model that is still at a batch cannot be taken away, and nobody waits for it
+            await self.backend.close()
 
     async def _sleep(self, seconds: float) -> None:
         """Raises _Dropped as soon as the batch is being stopped."""

@@ -16,6 +16,7 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.busy = False
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -48,4 +49,6 @@ class Worker:
 
     def _work(self) -> None:
         while (job := self._inbox.get()) is not None:
+            self.busy = True
             job()
+            self.busy = False

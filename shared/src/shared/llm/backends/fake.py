@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -100,7 +101,7 @@ class Fake:
             raise ModelError(f"batch must be a whole number from 1, not {batch!r}")
         self.model, self.seed, self.batch = model, seed, batch
         self.calls = 0
-        self._rule = respond if isinstance(respond, str) else f"{respond!r}".split(" at 0x")[0]
+        self._rule = respond if isinstance(respond, str) else re.sub(r" at 0x[0-9a-f]+", "", repr(respond))
         self._respond = _named(respond) if isinstance(respond, str) else respond
         self._latency = latency if callable(latency) else lambda request, text: latency
         self._malformed = malformed if callable(malformed) else lambda request: malformed
