@@ -51,6 +51,7 @@ def test_the_forecast_of_a_paper_run_is_made_without_memory():
 def test_the_paper_s_two_mlp_widths():
     settings = composed("scale=paper")
     poet, adamw = settings.methods
+    assert poet.config().block == 256 and settings.training_of(poet).clip == 0.1 and adamw.lr == 1e-3
     assert settings.model_of(poet).mlp == 1280 and settings.model_of(adamw).mlp == 1376
 
 

@@ -7,14 +7,13 @@ from typing import ClassVar
 
 import pytest
 import torch
+from sentences import SENTENCES
 
 from poet import PoetError
 from poet.corpus import ShuffledWindows, encode, overlap, split, train_tokenizer
 from poet.data import StdlibData
 from poet.evaluation import Batch, evaluate
 from poet.settings import DataSettings
-
-SENTENCES = [f"Sentence number {i} of the text says something about the value of {i * i}." for i in range(400)]
 
 
 def documents() -> dict[str, str]:
@@ -95,19 +94,6 @@ def test_batches_are_a_function_of_the_step_and_shared_out_among_processes():
 
 
 # -- C4, from files
-
-
-@pytest.fixture(scope="module")
-def c4(tmp_path_factory) -> DataSettings:
-    pytest.importorskip("datasets")
-    folder = tmp_path_factory.mktemp("c4")
-    for name, files in (("train", 4), ("validation", 1)):
-        (folder / name).mkdir()
-        for shard in range(files):
-            rows = [json.dumps({"text": f"{SENTENCES[i]} {shard}" * (1 + i % 3)}) for i in range(25)]
-            (folder / name / f"{shard}.jsonl").write_text("\n".join(rows))
-    train_tokenizer(SENTENCES, 320).save_pretrained(folder / "tokenizer")
-    return DataSettings("c4", path=str(folder), tokenizer=str(folder / "tokenizer"), window=16, evaluation_tokens=500)
 
 
 def stream(settings, **changes):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from models import linear, turn
 
-from poet import PoetConfig, PoetLinear, coverage, hyperspherical_energy, svd_entropy
+from poet import PoetConfig, PoetLinear, batch_layers, coverage, hyperspherical_energy, svd_entropy
 from poet.diagnostics import phases, series_errors
 from poet.initialization import initial_weight
 from poet.memory import table_numbers
@@ -85,6 +85,30 @@ def test_accumulated_gradients_are_those_of_one_batch():
     for part in x.split(3):
         layer(part).square().sum().backward()
     torch.testing.assert_close(layer.Q[0].grad, whole, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_layers_in_a_batch_have_the_gradients_that_they_have_alone(config, bias):
+    found = []
+    for batched in (False, True):
+        layers = [PoetLinear(linear(12, 12, bias, seed=i), config, f"layer{i}") for i in range(3)]
+        for i, layer in enumerate(layers):
+            turn(layer, 0.05, i)
+        model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], layers[2])
+        assert not batched or batch_layers(model) == 3
+        x = torch.ones(5, 12, dtype=torch.float64).cumsum(0).requires_grad_()
+        for _ in range(2):  # gradients add up
+            model(x).square().sum().backward()
+        with torch.no_grad():
+            found.append([model(x), x.grad, *[p.grad for p in model.parameters() if p.requires_grad]])
+        with torch.no_grad():
+            layers[1].Q[0].mul_(2)
+        found[-1].append(model(x).detach())
+        layers[0].merge()
+        found[-1].append(model(x).detach())
+    for ours, alone in zip(*found, strict=True):
+        torch.testing.assert_close(ours, alone, rtol=1e-10, atol=1e-10)
 
 
 # -- Eq. 6 and its error

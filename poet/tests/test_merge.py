@@ -10,7 +10,8 @@ from poet import PoetConfig, PoetLinear, PoetOptimizer, VectorProbe, merge_all, 
 from poet.diagnostics import spectrum, spectrum_drift
 from poet.evaluation import Batch, summed_loss
 from poet.linear import poet_layers
-from shared.orthogonal import packed_length
+from poet.merge import beyond_trust
+from shared.orthogonal import packed_length, spectral_angle
 
 SHAPES = {
     "square": PoetConfig(block=4, init="keep"),
@@ -117,6 +118,20 @@ def test_the_trust_region_holds_where_training_without_it_blows_the_spectrum_up(
     assert growth > 10 and drift > 1 and early == 0
     drift, growth, early = train(0.5, "polar", 125)
     assert drift < 1e-4 and growth == pytest.approx(1, abs=1e-4) and early > 10
+
+
+def test_a_step_out_of_reach_is_shortened_and_merged():
+    layer = PoetLinear(linear(16, 16), PoetConfig(block=8), "layer")
+    start = sigma(layer)
+    turn(layer, 0.02)
+    small = layer.Q[0][0].clone()
+    with torch.no_grad():
+        layer.Q[0][1] *= 100
+    assert beyond_trust([layer]) == [layer]
+    angles = spectral_angle(layer.Q[0].detach())
+    assert torch.equal(layer.Q[0][0], small) and 0.7 < float(angles.max()) <= 0.8
+    layer.merge(advance=False)
+    assert spectrum_drift(sigma(layer), start) < 1e-12
 
 
 # -- one event: merge and state

@@ -7,6 +7,7 @@ optimizer = PoetOptimizer(model, base_lr=1e-2)      # steps, and merges every me
 save_merged(model, "folder")                        # opened by AutoModelForCausalLM without this package
 """
 
+from .batched import batch_layers
 from .config import PoetConfig
 from .diagnostics import VectorProbe, coverage, hyperspherical_energy, spectrum, svd_entropy
 from .errors import PoetError
@@ -25,6 +26,7 @@ __all__ = [
     "PoetOptimizer",
     "VectorProbe",
     "WrapReport",
+    "batch_layers",
     "coverage",
     "forecast_memory",
     "hyperspherical_energy",

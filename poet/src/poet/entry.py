@@ -71,6 +71,9 @@ def check_place(settings: Settings) -> None:
         )
     if launch.threads is not None:
         torch.set_num_threads(launch.threads)
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it says nothing on files of a second
 
 
 def tell(text: str) -> None:

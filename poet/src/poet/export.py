@@ -68,7 +68,7 @@ def save_merged(model: Any, directory: str | Path, tokenizer: Any = None, *, wri
 def _plain_shell(model: Any) -> Any:
     """The same architecture without POET layers or memory, whose names and ties `save_pretrained` writes down."""
     with torch.device("meta"):
-        shell = type(model)(model.config)
+        shell = type(model)(model.config).to(model.dtype)
     if model.config.tie_word_embeddings:
         shell.tie_weights()
     return shell

@@ -1,5 +1,4 @@
-"""What can be known before training: orthogonality of the series, coverage of the patterns, memory and length of a
-run."""
+"""What can be known before training: orthogonality of the series, coverage of the patterns, memory and length."""
 
 from __future__ import annotations
 
@@ -72,7 +71,7 @@ def forecast_row(settings: Settings, method: MethodSettings) -> dict[str, Any]:
 
 
 def check_shapes(settings: Settings) -> None:
-    """Wrap every POET method's model on the meta device, so that blocks that do not fit are refused before any training.
+    """Wrap every POET method's model on the meta device: blocks that do not fit are refused before any training.
 
     Raises:
         PoetError: see `wrap`.

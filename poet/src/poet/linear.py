@@ -94,6 +94,7 @@ class PoetLinear(nn.Module):
         self.master: Tensor | None = None
         self.keeps_built = True
         self.observers: list[Observer] = []
+        self.group: Any = None  # of batched.py
         self._built: tuple[Any, list[Tensor], Tensor] | None = None
         self._first_weight(linear.weight)
         self.draw_pattern()
@@ -203,15 +204,25 @@ class PoetLinear(nn.Module):
 
     def built(self) -> tuple[list[Tensor], Tensor]:
         """(blocks of each tensor of Q, R W P), computed once for each value of Q."""
-        key = tuple((id(t), t._version, t.device) for t in (*self.Q, *self.stored()))
-        if self._built is not None and self._built[0] == key:
+        if self._built is not None and self._built[0] == self._state():
+            return self._built[1], self._built[2]
+        if self.group is not None:
+            self.group.refresh()
+            assert self._built is not None
             return self._built[1], self._built[2]
         with torch.no_grad():
             rotations = [self.parameterization.blocks(Q) for Q in self.Q]
             W = self.turned(self.base(), rotations)
         if self.keeps_built:
-            self._built = (key, rotations, W)
+            self.keep_built(rotations, W)
         return rotations, W
+
+    def keep_built(self, rotations: list[Tensor], W: Tensor) -> None:
+        """Keep what belongs to the present Q and W."""
+        self._built = (self._state(), rotations, W)
+
+    def _state(self) -> tuple:
+        return tuple((id(t), t._version, t.device) for t in (*self.Q, *self.stored()))
 
     def invalidate(self) -> None:
         """Forget what was built: for whoever writes into Q or W behind autograd's back."""
@@ -229,6 +240,8 @@ class PoetLinear(nn.Module):
         keeps = self.keeps_built and self.int8 is None
         if keeps and not torch.is_grad_enabled():
             return F.linear(x, self.built()[1], self.bias)
+        if self.group is not None:
+            return F.linear(x, self.group.leaf(self), self.bias)
         tokens = x.numel() // self.in_features
         b = max(self.sizes)
         return equivalent_linear(

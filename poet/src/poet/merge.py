@@ -21,6 +21,7 @@ from .linear import MergeStats, PoetLinear, poet_layers
 
 POWER_ITERATIONS = 8
 POWER_MARGIN = 1.1  # power iterations approach ‖Q‖₂ from below
+REACH = 0.8  # no block goes further in one step: beyond, a series has no rotation near it
 
 
 def merge_layers(
@@ -62,16 +63,42 @@ def reset_state(optimizer: Optimizer, parameters: Iterable[Tensor], policy: str)
 
 @torch.no_grad()
 def beyond_trust(layers: Sequence[PoetLinear]) -> list[PoetLinear]:
-    """Layers with a block whose ‖Q‖₂ exceeds their theta_max. The cheap bound ‖Q‖_F/√2 is tried first."""
+    """Layers with a block whose ‖Q‖₂ exceeds their theta_max; the cheap bound ‖Q‖_F/√2 is tried first. Blocks that one
+    step has carried beyond 0.8 are brought back to there."""
     bounded = [layer for layer in layers if layer.config.theta_max is not None]
     if not bounded:
+        return []
+    if _all_small(bounded):
         return []
     bounds = torch.stack([_largest_angle(layer, angle_bound) for layer in bounded]).tolist()
     suspects = [x for x, bound in zip(bounded, bounds, strict=True) if not bound <= (x.config.theta_max or 0)]
     if not suspects:
         return []
     angles = torch.stack([_largest_angle(layer, _estimate) for layer in suspects]).tolist()
+    for layer, angle in zip(suspects, angles, strict=True):
+        if angle > REACH:
+            shorten(layer)
     return [x for x, angle in zip(suspects, angles, strict=True) if not angle <= (x.config.theta_max or 0)]
+
+
+def _all_small(layers: Sequence[PoetLinear]) -> bool:
+    """Whether every block of every layer is within the tightest region, by one bound over all: the usual case."""
+    by_length: dict[int, list[Tensor]] = {}
+    for layer in layers:
+        for Q in layer.Q:
+            if is_sharded(Q):
+                return False
+            by_length.setdefault(Q.shape[-1], []).append(Q)
+    largest = torch.stack([angle_bound(torch.cat(tensors).float()).amax() for tensors in by_length.values()]).amax()
+    return bool(largest <= min(layer.config.theta_max or 0 for layer in layers))
+
+
+def shorten(layer: PoetLinear) -> None:
+    """Scale down the blocks that a single step has carried out of reach."""
+    for Q in layer.Q:
+        packed = local(Q)
+        packed.mul_((REACH / _estimate(packed.float()).clamp_min(REACH)).to(packed.dtype).unsqueeze(-1))
+    layer.invalidate()
 
 
 def _estimate(packed: Tensor) -> Tensor:

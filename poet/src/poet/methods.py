@@ -5,6 +5,7 @@ Muon is torch's, GaLore is galore-torch's, LoRA is PEFT's; embeddings, head and 
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,6 +139,7 @@ def galore(groups: Sequence[dict[str, Any]], method: MethodSettings, adam: dict[
         raise PoetError(f"method galore has the options rank, gap and scale, not {sorted(options)}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # its 8-bit optimizers come along unused
         from galore_torch import GaLoreAdamW
 
         projected = {

@@ -138,6 +138,7 @@ class PoetOptimizer(torch.optim.AdamW):
         for group in self.param_groups:
             if group.get("q_optimizer") != "skew_muon":
                 continue
+            alike: dict[tuple, list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -147,9 +148,13 @@ class PoetOptimizer(torch.optim.AdamW):
                     state["momentum_buffer"] = torch.zeros_like(gradient)
                 momentum = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
                 nesterov = gradient.add(momentum, alpha=group["momentum"])
-                local(parameter).sub_(orthogonalised(nesterov), alpha=group["lr"])
+                alike.setdefault((nesterov.shape[-1], nesterov.device), []).append((local(parameter), nesterov))
                 hidden.append((parameter, parameter.grad))
                 parameter.grad = None
+            for pairs in alike.values():  # blocks of one size, of all layers, at once
+                turns = orthogonalised(torch.cat([nesterov for _, nesterov in pairs]))
+                for (parameter, _), turn in zip(pairs, turns.split([len(p) for p, _ in pairs]), strict=True):
+                    parameter.sub_(turn, alpha=group["lr"])
         return hidden
 
 

@@ -56,7 +56,8 @@ class Parameterization:
 
     def inverse_transpose(self, G: Float[Tensor, "r b b"]) -> Float[Tensor, "r b b"]:
         """G⁻ᵀ, which is G itself for a rotation. A series is close to one: Newton's `X ← X(2I - GᵀX)` squares the
-        distance I - GᵀG, which within the trust region is at most θ^(2(k+1)) for even k and 2θ^(k+1) for odd k."""
+        distance I - GᵀG, which within the trust region is at most θ^(2(k+1)) for even k (1e-3 for k = 4) and 2θ^(k+1)
+        for odd k: one and three of them leave less than 1e-6."""
         if self.kind != "series":
             return G
         eye = torch.eye(G.shape[-1], dtype=G.dtype, device=G.device)
@@ -64,7 +65,7 @@ class Parameterization:
         if G.dtype == torch.float64 or far or not self.bounded:
             return torch.linalg.solve(G.mT, eye.expand_as(G))
         X = G
-        for _ in range(2 if self.terms % 2 == 0 else 4):
+        for _ in range(1 if self.terms % 2 == 0 else 3):
             X = X @ (2 * eye - G.mT @ X)
         return X
 

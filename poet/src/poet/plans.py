@@ -112,6 +112,8 @@ def _sums_from_tokens(
 
 def _sums_from_weight(layer: PoetLinear, W: Tensor, dW: Tensor) -> tuple[Sums, Sums]:
     """Σ g yᵀ = dW·W_effᵀ and Σ dx xᵀ = W_effᵀ·dW, their diagonal blocks."""
+    kind = torch.float64 if W.dtype == torch.float64 else torch.float32
+    W, dW = W.to(kind), dW.to(kind)
     out = [
         torch.bmm(dW[index].unflatten(0, (-1, size)), W[index].unflatten(0, (-1, size)).mT)
         for size, index in layer.index_runs(0)

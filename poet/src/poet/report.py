@@ -264,7 +264,7 @@ def rates(results: Results, table: Mapping[str, Any] | None) -> str:
         rows.append(
             {
                 "method": label,
-                "dev loss at each rate": ", ".join(f"{lr:g}: {cells[lr]:.3f}" for lr in ladder if lr in cells),
+                "dev loss at each rate": ", ".join(f"{lr:g}: {graded(cells[lr])}" for lr in sorted(cells)),
                 "tried": len(cells),
                 "best": best[label],
                 "used here": results[label]["lr"],
@@ -285,6 +285,10 @@ def rates(results: Results, table: Mapping[str, Any] | None) -> str:
     if apart:
         text += f" Not at its best rate runs: {', '.join(apart)}."
     return text + "\n\n" + markdown(rows)
+
+
+def graded(loss: float | None) -> str:
+    return "broke off" if loss is None else f"{loss:.3f}"
 
 
 def geometry_notes(results: Results) -> str:

@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from .data import Data, load_data
 from .errors import PoetError
 from .evaluation import evaluate
@@ -34,7 +32,7 @@ def collect(settings: Settings) -> tuple[dict[str, dict[str, Any]], Data]:
         part = finished(folder, identity)
         if part is None:
             raise PoetError(f"method {method.label} has no finished training with these settings: run train.py first")
-        model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype="auto")
         part["reloaded"] = evaluate(model, data.held_out("validation"), data.byte_lengths)
         part["keys"] = sorted(model.state_dict())
         part["kind"], part["lr"], part["base_lr"] = method.kind, method.lr, method.base_lr

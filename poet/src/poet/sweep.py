@@ -69,7 +69,11 @@ def cell(
         settings.training_of(method), steps=settings.sweep.steps, save_seconds=1e9, geometry=False, stop_after=None
     )
     data = load_data(settings, seed)
-    model = trained(replace(settings, seed=seed), replace(method, lr=rate), training, data)
+    try:
+        model = trained(replace(settings, seed=seed), replace(method, lr=rate), training, data)
+    except PoetError as error:  # a rate at which training breaks off is a result
+        add(settings, path, {**kept, "dev_loss": None, "error": str(error)})
+        return
     found = {**kept, "dev_loss": evaluate(model, data.held_out("dev"))["loss"]}
     if validation:
         scored = evaluate(model, data.held_out("validation"), data.byte_lengths)
@@ -149,8 +153,8 @@ def best_rates(table: Mapping[str, Any]) -> dict[str, float]:
     """method -> the rate with the lowest dev loss of the first seed."""
     best: dict[str, Any] = {}
     for c in table.get("cells", []):
-        if c["seed"] == table["seeds"][0] and (
-            c["method"] not in best or c["dev_loss"] < best[c["method"]]["dev_loss"]
-        ):
+        if c["seed"] != table["seeds"][0] or c["dev_loss"] is None:
+            continue
+        if c["method"] not in best or c["dev_loss"] < best[c["method"]]["dev_loss"]:
             best[c["method"]] = c
     return {name: c["lr"] for name, c in best.items()}

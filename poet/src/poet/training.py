@@ -18,6 +18,7 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from . import checkpoint
+from .batched import batch_layers
 from .data import Data
 from .distributed import is_sharded, whole, world_size
 from .errors import PoetError
@@ -84,6 +85,8 @@ def train(
         checkpoint.remove_checkpoints(directory)
     record.starts += 1
     forward: Any = replicated(model) if world_size() > 1 and not any(map(is_sharded, model.parameters())) else model
+    if world_size() == 1:
+        batch_layers(model)
     if settings.compile:
         forward = torch.compile(forward)
     saved = time.monotonic()

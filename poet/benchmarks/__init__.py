@@ -1,0 +1,1 @@
+"""`python -m benchmarks`: POET beside its peers, as ratios from one run."""
