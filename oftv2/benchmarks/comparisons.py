@@ -38,6 +38,17 @@ def steps(shape: Shape, rows: int, length: int, names: list[str], options: argpa
     return table
 
 
+def least_seconds(shape: Shape, tokens: int, frozen: float, options: argparse.Namespace) -> float:
+    """The frozen step and, at the rate of a large product, the rotations' own: 6·N·d·b for y, dx and dR together.
+
+    No implementation of the method by products of torch is faster, so a target below this cannot be met.
+    """
+    A, B = (torch.randn(1024, 1024, device=options.device, dtype=options.dtype) for _ in range(2))
+    rate = 2 * 1024**3 / interleaved({"product": lambda: A @ B}, 15, options.device)["product"]
+    widths = shape.layers * (6 * shape.hidden + shape.inner)  # of the rotated inputs: q, k, v, o, gate, up; down
+    return frozen + 6 * tokens * widths * BLOCK / rate
+
+
 def build_times(options: argparse.Namespace) -> dict[str, float]:
     """Seconds to build all rotations of SmolLM2-135M (4680 blocks of 32), forward and backward."""
     from peft.tuners.oft.layer import OFTRotationModule

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -50,7 +49,8 @@ def learn(model_folder: str, out: Path, name: str, strategy: str) -> None:
         )
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for name, strategy in (choice.split("-") for choice in sys.argv[3:]):
-        learn(sys.argv[1], Path(sys.argv[2]), name, strategy)
+def learn_all(model_folder: str, out: Path, runs: tuple[str, ...]) -> None:
+    for name, strategy in (run.split("-") for run in runs):
+        learn(model_folder, out, name, strategy)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

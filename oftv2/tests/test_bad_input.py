@@ -103,9 +103,10 @@ def test_a_full_gpu_is_explained_with_the_need_and_two_remedies(monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_refused(tmp_path):
-    done = call("train.py", "launch=single_gpu", f"output_dir={tmp_path / 'out'}", cwd=tmp_path)
-    check_refused(done, "GPU", tmp_path, [])
+def test_a_gpu_that_is_not_there_is_refused(tmp_path, capsys):
+    code, text = in_this_process(["launch=single_gpu", f"output_dir={tmp_path / 'out'}"], capsys)
+    assert code == 2 and "GPU" in text and len(text.strip().splitlines()) == 1, text
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_place_that_is_no_folder_is_refused(tmp_path):

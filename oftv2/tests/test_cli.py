@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import preloaded
 import pytest
 from tiny_model import write_tiny_model
 
-PAPER = Path(__file__).parents[1]
 SMALL = (
     "training.steps=2",
     "training.batch_size=2",
@@ -21,7 +18,6 @@ SMALL = (
     "evaluation.problems=4",
     "evaluation.probe_problems=2",
     "evaluation.probe_windows=1",
-    "evaluation.requantised_problems=2",
     "evaluation.max_new_tokens=4",
     "evaluation.strength_problems=2",
     "evaluation.alphas=[0.5]",
@@ -30,14 +26,7 @@ SMALL = (
 
 
 def call(script: str, *overrides: str, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(PAPER / script), *overrides],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = preloaded.call(script, *overrides, cwd=cwd, said=cwd.parent / f"{cwd.name}-said")
     assert done.returncode == 0, done.stderr
     return done.stdout
 

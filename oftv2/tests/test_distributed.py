@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from distributed_worker import learn_all
+from preloaded import Running
 from safetensors.torch import load_file
 from tiny_model import write_tiny_model
 
-WORKER = Path(__file__).parent / "distributed_worker.py"
+ALONE = ("oftv2-single", "lora-single", "full-single")
 RUNS = ("oftv2-replicate", "lora-replicate", "oftv2-shard", "full-shard")
 
 
@@ -21,18 +20,18 @@ RUNS = ("oftv2-replicate", "lora-replicate", "oftv2-shard", "full-shard")
 def learned(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("distributed")
     model = write_tiny_model(folder / "model")
-    alone = [f"{name}-single" for name in ("oftv2", "lora", "full")]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
-    for front, runs in (([sys.executable], alone), (launcher, RUNS)):
-        command = [*front, str(WORKER), str(model), str(folder), *runs]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    ranks = [{**meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    processes = [
+        Running(learn_all, str(model), folder, runs, cwd=folder, said=folder / f"process{i}", **environment)
+        for i, (runs, environment) in enumerate(((ALONE, {}), (RUNS, ranks[0]), (RUNS, ranks[1])))
+    ]
+    for process in processes:
+        done = process.wait(240)
         assert done.returncode == 0, done.stderr[-3000:]
-    return {run: folder / f"{run}.safetensors" for run in (*alone, *RUNS)}
+    return {run: folder / f"{run}.safetensors" for run in (*ALONE, *RUNS)}
 
 
 @pytest.mark.parametrize("run", RUNS)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import preloaded
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -155,25 +154,24 @@ def test_ctrl_c_saves_the_finished_step(folder, tmp_path):
 
 def test_sigkill_in_training_then_resume_is_bit_identical(folder, tmp_path):
     """The script itself is killed with signal 9 as soon as a checkpoint is there."""
-    script = Path(__file__).parents[1] / "train.py"
 
-    def command(out: Path) -> list[str]:
-        overrides = ["method=oftv2", f"model.path={folder}", "training.steps=60", "training.batch_size=2"]
-        overrides += ["training.save_every=1", "training.probe_every=1000", f"output_dir={out}"]
-        return [sys.executable, str(script), *overrides]
+    def command(out: str) -> list[str]:
+        overrides = ["method=oftv2", f"model.path={folder}", "training.steps=40", "training.batch_size=2"]
+        overrides += ["training.save_every=1", "training.probe_every=1000", f"output_dir={tmp_path / out}"]
+        return ["train.py", *overrides]
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(command(tmp_path / "killed"), env=environment, stdout=subprocess.DEVNULL)
+    killed = preloaded.start(*command("killed"), cwd=tmp_path, said=tmp_path / "first")
     states = tmp_path / "killed" / "parts" / "oftv2"
-    deadline = time.monotonic() + 60
-    while not list(states.glob("training-*/checkpoint-0000[0-4][1-9]")):
+    deadline = time.monotonic() + 300
+    while not list(states.glob("training-*/checkpoint-0000[0-2][1-9]")):
         assert killed.poll() is None and time.monotonic() < deadline, "the training ended before it could be killed"
         time.sleep(0.002)
-    killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed.kill()
+    assert killed.wait().returncode == -signal.SIGKILL
     assert not (states / "train.json").exists()
     for out in ("killed", "whole"):
-        subprocess.run(command(tmp_path / out), env=environment, check=True, capture_output=True, timeout=90)
+        done = preloaded.call(*command(out), cwd=tmp_path, said=tmp_path / f"{out}-said")
+        assert done.returncode == 0, done.stderr
     parts = [json.loads((tmp_path / out / "parts" / "oftv2" / "train.json").read_text()) for out in ("killed", "whole")]
     assert [part["result"]["starts"] for part in parts] == [2, 1]
     adapters = [
@@ -182,5 +180,5 @@ def test_sigkill_in_training_then_resume_is_bit_identical(folder, tmp_path):
     ]
     assert adapters[0].keys() == adapters[1].keys()
     assert all(torch.equal(adapters[0][k], adapters[1][k]) for k in adapters[0])
-    again = subprocess.run(command(tmp_path / "killed"), env=environment, check=True, capture_output=True, text=True)
+    again = preloaded.call(*command("killed"), cwd=tmp_path, said=tmp_path / "again")
     assert "oftv2/train: reused" in again.stdout

@@ -52,8 +52,8 @@ def speed(results: Results, command: str, train_command: str) -> Claim:
     if has_training(results, "oftv1_blockwise"):
         blockwise, *_ = times(results, "oftv1_blockwise", "oftv2_exact")
         measured += f"; without the dense matrix, blockwise, OFTv1 is {blockwise:.2f}×"
-    if has_training(results, "oft_peft", "oftv2"):
-        peft, *_ = times(results, "oft_peft", "oftv2")
+    if has_training(results, "oft_peft"):
+        peft, *_ = times(results, "oft_peft", "oftv2_exact")
         measured += f"; PEFT's OFTv2 takes {peft:.2f}× the time of ours"
     return Claim(claim, paper, measured, source, graded(dense, low, full=10, some=1.0), train_command)
 
@@ -118,11 +118,12 @@ def quality(ours: str, theirs: str, claim: str, paper: str) -> Callable[[Results
             return untested(claim, paper, source, command)
         mean, low, high = paired_difference(first["each"], second["each"])
         _, _, p = mcnemar(first["each"], second["each"])
+        chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
         parameters = results[ours]["train"]["parameters"] / results[theirs]["train"]["parameters"]
         measured = (
             f"{first['scores'][first['metric']]:.1%} against {second['scores'][second['metric']]:.1%}: "
             f"{mean * 100:+.1f} points (95 % {low * 100:+.1f} to {high * 100:+.1f}, "
-            f"n = {first['count']}; p = {p:.3f}), with {parameters:.2f}× the parameters"
+            f"n = {first['count']}; {chance}), with {parameters:.2f}× the parameters"
         )
         verdict = SHOWN if p < 0.05 and mean > 0 else NOT_SHOWN if p < 0.05 else PARTLY
         if verdict == PARTLY and parameters < 1:
@@ -177,7 +178,8 @@ def requantising(results: Results, command: str, train_command: str) -> Claim:
         return untested(claim, paper, source, command)
     measured = f"{share(rotated['surviving'])} of QOFT's update survives and {share(added['surviving'])} of QLoRA's"
     losses = [
-        f"{part['unmerged']['answer_loss']:.2f} → {part['merged']['answer_loss']:.2f}" for part in (rotated, added)
+        f"{results[k]['score']['answer_loss']:.2f} → {results[k]['requantised']['merged']['answer_loss']:.2f}"
+        for k in ("qoft", "qlora")
     ]
     measured += f"; answer loss {losses[0]} and {losses[1]}"
     sizes = [rms_update(part) for part in (rotated, added)]

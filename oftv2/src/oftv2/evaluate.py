@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def evaluate_all(settings: Settings, parts: Parts) -> dict[str, dict[str, Part]]
         here["score"] = run.part("score", run.score)
         if method.name in ("oftv2", "qoft", "lora", "qlora"):
             here["geometry"] = run.part("geometry", run.geometry)
-            if method.quant == "nf4" or settings.launch.device == "cpu":
+            if method.quant == "nf4":  # only there does merging round the update to four bits
                 here["requantised"] = run.part("requantised", run.requantised)
         if method is next((m for m in scored if m.oft is not None), None):
             here["strengths"] = run.part("strengths", run.strengths)
@@ -71,7 +72,7 @@ def base_nf4_losses(settings: Settings, parts: Parts) -> Part:
     def measure(folder: Path) -> dict[str, Any]:
         model, tokenizer = load_base(settings.model, "nf4", settings.launch)
         work = workload(settings, tokenizer)
-        loss = work.probe(settings.evaluation)(model)["answer_loss"]
+        loss = mean_answer_loss(model, work.held_out("dev", settings.evaluation.probe_problems))
         return {"answer_loss": loss, "prose_loss": prose_loss(model, tokenizer)}
 
     return parts.make("base_nf4", "losses", base_key(settings, "losses"), measure)
@@ -98,7 +99,7 @@ USED = {  # settings of the evaluation that a part depends on
     "strengths": ("alphas", "strength_problems", "max_new_tokens", *PROBE),
     "terms": ("terms", *PROBE),
     "merged": (),
-    "requantised": ("requantised_problems", "max_new_tokens", *PROBE),
+    "requantised": PROBE,
     "sweep": ("dev_problems", "max_new_tokens"),
 }
 
@@ -117,18 +118,20 @@ class Measurement:
         key = fingerprint(self.key, base_key(self.settings, name))
         return self.parts.make(self.method.label, name, key, lambda folder: measure())
 
-    def open(self, quant: str | None = None) -> tuple[Trainee, Workload]:
-        trainee, tokenizer = reopened(self.settings, self.method, self.folder, quant)
+    @cached_property
+    def opened(self) -> tuple[Trainee, Workload]:
+        """The adapter on a fresh base; whoever changes it puts it back."""
+        trainee, tokenizer = reopened(self.settings, self.method, self.folder)
         return trainee, workload(self.settings, tokenizer)
 
     def score(self) -> dict[str, Any]:
         """Greedy answers to the test problems with the adapter unmerged, and the losses."""
-        trainee, work = self.open()
+        trainee, work = self.opened
         return scores(self.settings, trainee.model, work)
 
     def geometry(self) -> dict[str, Any]:
         """Size of the update in every layer, and what it does to singular values in some."""
-        trainee, _ = self.open()
+        trainee, _ = self.opened
         rows, energy = [], []
         layers = sum(hasattr(module, "base_layer") for module in trainee.model.modules())
         every = max(1, layers // self.settings.evaluation.geometry_layers)
@@ -152,7 +155,7 @@ class Measurement:
 
     def strengths(self) -> dict[str, Any]:
         """Rotations from α·Q: losses along the path, and the score at the α of the lowest dev loss."""
-        trainee, work = self.open()
+        trainee, work = self.opened
         assert isinstance(trainee, OFTTrainee)
         probe = work.probe(self.settings.evaluation)
         rows = []
@@ -165,26 +168,31 @@ class Measurement:
             trainee.handle.scale(alpha=best)
             evaluation = self.settings.evaluation
             asked = work.asked(trainee.model, "test", evaluation.strength_problems, evaluation)
+        trainee.handle.scale(alpha=1.0)
         return {"rows": rows, "best": best, "asked": asked}
 
     def terms(self) -> dict[str, Any]:
         """The trained Q read with other numbers of Neumann terms: orthogonality and losses."""
-        trainee, work = self.open()
+        trainee, work = self.opened
         assert isinstance(trainee, OFTTrainee) and self.method.oft is not None
         packed = trainee.handle.state().packed
         rows = to_rows(terms_ablation(packed, self.settings.evaluation.terms))
         probe = work.probe(self.settings.evaluation)
+        slots = [layer.slots["default"] for layer in trainee.handle.layers().values()]
+        before = [(slot.parameterization, slot.terms) for slot in slots]
         for row in rows:
-            for layer in trainee.handle.layers().values():
-                slot = layer.slots["default"]
+            for slot in slots:
                 slot.parameterization, slot.terms = "cayley_neumann", row["terms"]
             trainee.handle.bank.forget()
             row.update(probe(trainee.model))
+        for slot, (parameterization, terms) in zip(slots, before, strict=True):
+            slot.parameterization, slot.terms = parameterization, terms
+        trainee.handle.bank.forget()
         return {"rows": rows, "trained_with": self.method.oft.terms}
 
     def merged(self) -> dict[str, Any]:
         """Folded into float32 weights and taken out again: how far outputs move."""
-        trainee, work = self.open()
+        trainee, work = self.opened
         assert isinstance(trainee, OFTTrainee)
         batch = work.held_out("dev", 4)[0]
         with torch.no_grad():
@@ -200,13 +208,8 @@ class Measurement:
         }
 
     def requantised(self) -> dict[str, Any]:
-        """Merged into an NF4 base and rounded to NF4 again: what of the update survives, and what the model then knows.
-
-        An adapter that was trained over NF4 is also asked the test problems.
-        """
-        trainee, work = self.open(quant="nf4")
-        probe = work.probe(self.settings.evaluation)
-        unmerged = probe(trainee.model)
+        """Merged into its NF4 base and rounded to NF4 again: what of the update survives, and the losses then."""
+        trainee, work = self.opened
         plain, _ = load_base(self.settings.model, "nf4", self.settings.launch)
         rows, inner, size = [], 0.0, 0.0
         for path, _, after in trainee.updates():
@@ -217,12 +220,8 @@ class Measurement:
             size += (row.update_norm * weight) ** 2
             inner += row.surviving * (row.update_norm * weight) ** 2 if row.update_norm > 0 else 0.0
             plain.set_submodule(path, quantise_like(layer, after))
-        result = {"rows": to_rows(rows), "surviving": inner / size if size > 0 else None, "unmerged": unmerged}
-        result["merged"] = probe(plain)
-        if self.method.quant == "nf4":
-            evaluation = self.settings.evaluation
-            result["asked"] = work.asked(plain, "test", evaluation.requantised_problems, evaluation)
-        return result
+        merged = work.probe(self.settings.evaluation)(plain)
+        return {"rows": to_rows(rows), "surviving": inner / size if size > 0 else None, "merged": merged}
 
 
 def tensors_of(part: Part) -> dict[str, str]:
@@ -233,7 +232,7 @@ def tensors_of(part: Part) -> dict[str, str]:
 def scores(settings: Settings, model: nn.Module, work: Workload) -> dict[str, Any]:
     evaluation = settings.evaluation
     result: dict[str, Any] = {
-        "answer_loss": work.probe(evaluation)(model)["answer_loss"],
+        "answer_loss": mean_answer_loss(model, work.held_out("dev", evaluation.probe_problems)),
         "prose_loss": prose_loss(model, work.tokenizer),
         "asked": None,
     }

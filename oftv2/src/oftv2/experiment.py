@@ -150,9 +150,9 @@ def training_key(settings: Settings, method: MethodSettings) -> str:
     return fingerprint(shape, settings.task.name, options, replace(method, label=""), settings.seed)
 
 
-def reopened(settings: Settings, method: MethodSettings, folder: Path, quant: str | None = None) -> tuple[Trainee, Any]:
-    """A finished adapter on a fresh base, with the tokenizer; `quant` replaces the storage that it was trained on."""
-    base, tokenizer = load_base(settings.model, quant or method.quant, settings.launch)
+def reopened(settings: Settings, method: MethodSettings, folder: Path) -> tuple[Trainee, Any]:
+    """A finished adapter on a fresh base, with the tokenizer."""
+    base, tokenizer = load_base(settings.model, method.quant, settings.launch)
     trainee = make_trainee(method, base, settings.model, settings.seed)
     trainee.load(folder / ADAPTER)
     trainee.model.eval()

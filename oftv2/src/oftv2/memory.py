@@ -29,10 +29,11 @@ def saved_bytes(forward: Callable[[], Any], model: nn.Module) -> int:
     holding: list[Tensor] = []  # so that no storage is freed and its address used again during the forward
 
     def pack(tensor: Tensor) -> Tensor:
-        if isinstance(tensor, Tensor) and _storage(tensor) not in own:
+        if _storage(tensor) not in own:
             kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
             holding.append(tensor.detach())
-        return tensor
+        # A node that keeps its own output, with its graph, would keep itself and the whole graph alive for ever.
+        return tensor.detach()
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = forward()

@@ -126,7 +126,7 @@ class _SwiGLURotate(torch.autograd.Function):
     def forward(ctx, gate: Tensor, up: Tensor, *Rs: Tensor):
         ctx.save_for_backward(gate, up, *Rs)
         ctx.set_materialize_grads(False)
-        return _rotated(torch.nn.functional.silu(gate) * up, Rs)
+        return _rotated(torch.nn.functional.silu(gate).mul_(up), Rs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -137,8 +137,10 @@ class _SwiGLURotate(torch.autograd.Function):
         dx, dRs = _rotation_gradients(silu * up, Rs, grads, needs_gate or needs_up, needs_R)
         if dx is None:
             return None, None, *dRs
-        dgate = torch.ops.aten.silu_backward(dx * up, gate) if needs_gate else None
-        return dgate, dx.mul_(silu) if needs_up else None, *dRs
+        dup = silu.mul_(dx) if needs_up else None
+        dx.mul_(up)
+        dgate = torch.ops.aten.silu_backward.grad_input(dx, gate, grad_input=dx) if needs_gate else None
+        return dgate, dup, *dRs
 
 
 def _rstd(h: Tensor, eps: float) -> Tensor:
@@ -150,25 +152,26 @@ def _normed(h: Tensor, rstd: Tensor) -> Tensor:
 
 
 def _rotated(x: Tensor, Rs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """x under each R. The last result takes x's own memory: fresh memory costs a CPU as much as the product."""
     flat = x.reshape(-1, x.shape[-1])
-    return tuple(apply_blocks(flat, R).view(x.shape) for R in Rs)
+    made = [apply_blocks(flat, R) for R in Rs[:-1]]
+    return tuple(y.view(x.shape) for y in (*made, apply_blocks(flat, Rs[-1], out=flat)))
 
 
 def _rotation_gradients(
     x: Tensor, Rs: Sequence[Tensor], grads: Sequence[Tensor | None], need_x: bool, need_R: Sequence[bool]
 ) -> tuple[Tensor | None, list[Tensor | None]]:
-    """dx = Σ_s g_s · Diag(R_s)ᵀ, and dR of each rotation."""
+    """dx = Σ_s g_s · Diag(R_s)ᵀ, which takes x's memory, and dR of each rotation."""
     flat = x.reshape(-1, x.shape[-1])
+    gs = [None if g is None else g.reshape(flat.shape).contiguous() for g in grads]
+    dRs = [
+        block_gram(flat, g, R) if needed and g is not None else None
+        for g, R, needed in zip(gs, Rs, need_R, strict=True)
+    ]
     dx: Tensor | None = None
-    dRs: list[Tensor | None] = [None] * len(Rs)
-    for s, (g, R) in enumerate(zip(grads, Rs, strict=True)):
-        if g is None:
-            continue
-        g = g.reshape(flat.shape).contiguous()
-        if need_x:
-            dx = apply_blocks(g, R.mT, add_to=dx)
-        if need_R[s]:
-            dRs[s] = block_gram(flat, g, R)
+    for g, R in zip(gs, Rs, strict=True):
+        if need_x and g is not None:
+            dx = apply_blocks(g, R.mT, out=flat) if dx is None else apply_blocks(g, R.mT, add_to=dx)
     return None if dx is None else dx.view(x.shape), dRs
 
 

@@ -89,12 +89,12 @@ def sections(
             pairs(results),
             "## Learning rates",
             rates(settings, results, table),
-            figure("tradeoff.png", "Learned against forgotten, every ten steps", figures),
+            figure("tradeoff.png", "Learned against forgotten, along the training", figures),
             "## What OFTv1 costs" if "oftv1" in results else "",
             bars(results),
             figure("cost.png", "Step time and memory", figures),
             "## Strength: rotations from α·Q" if any("strengths" in p for p in results.values()) else "",
-            strengths(results),
+            strengths(results, settings),
             "## How many terms" if any("terms" in p for p in results.values()) else "",
             terms(results),
             figure("defect.png", "Singular values of R", figures),
@@ -238,7 +238,8 @@ def rates(settings: Settings, results: Results, table: Mapping[str, Any] | None)
             f" {', '.join(NAMES[k] for k in chosen)} were searched alike on the ladder "
             f"{', '.join(f'{rate:g}' for rate in table['rates'])}"
             + (f", from {table['start']:g} up until the dev answer loss rose, then down" if table["start"] else "")
-            + f", with the same steps, data and seed, scored on {table['problems']} dev problems; "
+            + f", with {table['steps']} steps each, one order of data and one seed, scored on {table['problems']} dev "
+            + "problems; "
         )
         sentence += (
             "each runs at its lowest dev answer loss."
@@ -246,6 +247,12 @@ def rates(settings: Settings, results: Results, table: Mapping[str, Any] | None)
             else "not at its lowest dev answer loss runs "
             + ", ".join(f"{NAMES[k]} ({used[k]:g}, lowest at {best[k]:g})" for k in apart)
             + "."
+        )
+    shorter = [k for k in chosen if results[k]["train"]["step"] < (table["steps"] or 0)]
+    if shorter:
+        sentence += (
+            f" {', '.join(NAMES[k] for k in shorter)} train for fewer steps here than in the search, to keep the run "
+            "short, at the rates found for the longer training: set beside the others they are not fully trained."
         )
     if missing:
         sentence += f" The sweep of {', '.join(NAMES[k] for k in missing)} is not complete."
@@ -361,8 +368,9 @@ def dense_sentence(dense: float, blockwise: float, exact: float) -> str:
     )
 
 
-def strengths(results: Results) -> str:
-    paragraphs = []
+def strengths(results: Results, settings: Settings) -> str:
+    problems, windows = settings.evaluation.probe_problems, settings.evaluation.probe_windows
+    paragraphs = [f"Losses here and in the next table: {problems} dev problems, {windows} of twelve windows of prose."]
     for label, parts in results.items():
         if "strengths" not in parts:
             continue
@@ -385,7 +393,7 @@ def strengths(results: Results) -> str:
                 f"{sum(same) / len(same):.3f} at α = 1 ({mean:+.3f}, 95 % {low:+.3f} to {high:+.3f})"
             )
         paragraphs.append(sentence + ".")
-    return "\n\n".join(paragraphs)
+    return "\n\n".join(paragraphs) if len(paragraphs) > 1 else ""
 
 
 def terms(results: Results) -> str:
@@ -424,15 +432,9 @@ def requantised(results: Results) -> str:
             "adapter": NAMES.get(label, label),
             "‖ΔW‖/‖W‖": f"{rms_update(part):.2%}",
             "survives": share(part["surviving"]) if part["surviving"] is not None else None,
-            "answer loss, unmerged over NF4": part["unmerged"]["answer_loss"],
+            "answer loss, unmerged over NF4": parts["score"]["answer_loss"],
             "merged into NF4": part["merged"]["answer_loss"],
         }
-        here, there = part.get("asked"), asked(results, label)
-        if here and there:
-            kept = sum(there["each"][: here["count"]]) / here["count"]
-            row["score, unmerged"] = kept
-            row["score, merged"] = here["scores"][here["metric"]]
-            row["problems"] = here["count"]
         rows.append(row)
         if part["surviving"] is not None and part["surviving"] < 0.5:
             sentences.append(f"{NAMES.get(label, label)} loses {min(1.0, 1 - part['surviving']):.0%} of its update")

@@ -163,7 +163,6 @@ class EvaluationSettings:
     probe_problems: int = 12  # of the dev problems, measured along training, for strengths and for terms
     probe_windows: int = 2  # of the twelve windows of prose, measured in the same places
     strength_problems: int = 100  # of the test problems, answered at the best strength
-    requantised_problems: int = 40  # of the test problems, answered after merging into NF4
     batch_size: int = 50  # problems answered at once
     max_new_tokens: int | None = None  # after which an answer is cut; null for the task's
     alphas: tuple[float, ...] = (0.25, 0.5, 0.75, 1.25)  # strengths tried beside 0 and 1

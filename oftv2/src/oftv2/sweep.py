@@ -32,10 +32,13 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
         raise OFTError(f"task {settings.task.name} has no sweep_rates or no sweep_file to sweep with")
     parts = parts_of(settings)
     cells: list[dict[str, Any]] = []
-    for method in (m for m in settings.methods if m.name in SWEPT):
+    swept = [m for m in settings.methods if m.name in SWEPT]
+    # a recipe may train some methods for fewer steps; the search does not
+    steps = max((m.training.steps or 0 for m in swept), default=0) or None
+    for method in swept:
 
         def loss_at(rate: float, method: MethodSettings = method) -> float:
-            training = replace(method.training, learning_rate=rate)
+            training = replace(method.training, learning_rate=rate, steps=steps or method.training.steps)
             cell = replace(method, training=training, label=f"sweep/{method.name}-{rate:g}")
             made = trained(settings, cell, parts)
             key = fingerprint(training_key(settings, cell), tensors_of(made), base_key(settings, "sweep"))
@@ -43,7 +46,7 @@ def sweep(settings: Settings) -> list[dict[str, Any]]:
             seconds = [row["seconds"] for row in made.result["rows"]]
             row = {"method": method.name, "learning_rate": rate, **score.result, "seconds": round(sum(seconds), 1)}
             cells.append(row)
-            write_table(settings, method, cells)
+            write_table(settings, cell, cells)
             return score.result["answer_loss"]
 
         search(settings.sweep_rates, settings.sweep_start, loss_at)

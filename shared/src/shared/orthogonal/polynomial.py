@@ -87,18 +87,20 @@ def _evaluate(Q: Tensor, coefficients: Coefficients) -> Tensor:
 
 
 def _chain(Q: Tensor, pairs: list[tuple[float, float]], Q2: Tensor | None = None) -> list[Tensor]:
-    """The Horner values H_top, ..., H_0."""
+    """The Horner values H_top, ..., H_0, without H_top where it is even·I, which takes no product to go on from."""
     even, odd = pairs[-1]
-    values = [_affine(Q, even, odd)]
     if len(pairs) == 1:
-        return values
+        return [_affine(Q, even, odd)]
     Q2 = torch.bmm(Q, Q) if Q2 is None else Q2
-    for level in range(len(pairs) - 2, -1, -1):
-        C = _affine(Q, *pairs[level])
-        if level == len(pairs) - 2 and odd == 0:  # H_top is even·I: no product
-            values.append(torch.add(C, Q2, alpha=even))
-        else:
-            values.append(torch.baddbmm(C, Q2, values[-1]))
+    if odd == 0:
+        below, alpha = pairs[-2]
+        H = torch.add(Q2 if even == 1 else Q2 * even, Q, alpha=alpha)
+        H.diagonal(dim1=-2, dim2=-1).add_(below)
+        values, rest = [H], pairs[:-2]
+    else:
+        values, rest = [_affine(Q, even, odd)], pairs[:-1]
+    for pair in reversed(rest):
+        values.append(_affine(Q, *pair).baddbmm_(Q2, values[-1]))
     return values
 
 
@@ -108,21 +110,22 @@ def _gradient(Q: Tensor, coefficients: Coefficients, dR: Tensor) -> Tensor:
     if len(pairs) == 1:
         return fold_gradient(dR * pairs[0][1])
     Q2 = torch.bmm(Q, Q)
-    values = _chain(Q, pairs[1:], Q2)  # H_top, ..., H_1; H_0 itself is not needed
     top_is_scalar = pairs[-1][1] == 0
+    # ..., H_2, H_1; H_0 itself is not needed, and H_1 takes no product where it is the top and a multiple of I
+    values = _chain(Q, pairs[1:], Q2) if len(pairs) > 2 or not top_is_scalar else []
     dH, dQ, dQ2 = dR, dR * pairs[0][1], None
     for level in range(1, len(pairs)):
         # here dH is the gradient by H_(level-1) = C_(level-1) + Q² H_level
         if level == len(pairs) - 1 and top_is_scalar:
-            term = dH * pairs[-1][0]
-            dQ2 = term if dQ2 is None else dQ2.add_(term)
+            even = pairs[-1][0]
+            dQ2 = dH * even if dQ2 is None else dQ2.add_(dH, alpha=even)
             break
-        H = values[len(values) - level]
-        dQ2 = torch.bmm(dH, H.mT) if dQ2 is None else torch.baddbmm(dQ2, dH, H.mT)
+        H = values[-level]
+        dQ2 = torch.bmm(dH, H.mT) if dQ2 is None else dQ2.baddbmm_(dH, H.mT)
         dH = torch.bmm(Q2, dH)  # Q² is symmetric
         dQ = dQ.add_(dH, alpha=pairs[level][1])
     assert dQ2 is not None
-    return fold_gradient(torch.baddbmm(dQ, dQ2 + dQ2.mT, Q, alpha=-1))
+    return fold_gradient(dQ.baddbmm_(dQ2 + dQ2.mT, Q, alpha=-1))
 
 
 def _pairs(coefficients: Coefficients) -> list[tuple[float, float]]:

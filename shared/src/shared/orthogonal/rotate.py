@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 
 # Bytes of a row up to which the product writes its blocks in place. In wider rows the pieces that one block writes lie
-# so far apart that a CPU's cache loses them, and a contiguous product with one copy behind it takes half the time.
+# so far apart that a CPU's cache loses them, and a contiguous product with a copy behind it is faster.
 NARROW_ROW = 4096
+# Bytes of such a product at a time: they stay in the cache, and are handed out again without asking the system for
+# memory, whose first touch costs more than the arithmetic.
+PORTION = 2**20
 
 
 def rotate(
@@ -125,22 +128,27 @@ class _RotateMany(torch.autograd.Function):
         return (dx, *dRs)
 
 
-def apply_blocks(x: Tensor, R: Tensor, add_to: Tensor | None = None) -> Tensor:
-    """`x · Diag(R)` for x of shape (N, d), added in place to `add_to` where that is given."""
+def apply_blocks(x: Tensor, R: Tensor, *, add_to: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """`x · Diag(R)` for x of shape (N, d): new, or added to `add_to`, or written to `out`, which may be x itself."""
     b = R.shape[-1]
     if R.shape[0] == 1 and x.shape[-1] != b:
         y = (x.reshape(-1, b) @ R[0]).view(x.shape)
-        return y if add_to is None else add_to.add_(y)
-    if x.shape[-1] * x.element_size() <= NARROW_ROW:
+        return add_to.add_(y) if add_to is not None else y if out is None else out.copy_(y)
+    target = add_to if add_to is not None else torch.empty_like(x, memory_format=torch.contiguous_format)
+    target = target if out is None else out
+    blocks, result = _blocks(x, b), _blocks(target, b)
+    if out is not x and x.shape[-1] * x.element_size() <= NARROW_ROW:
         if add_to is not None:
-            out = _blocks(add_to, b)
-            torch.baddbmm(out, _blocks(x, b), R, out=out)
-            return add_to
-        y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-        torch.bmm(_blocks(x, b), R, out=_blocks(y, b))
-        return y
-    blocks = torch.bmm(_blocks(x, b), R).transpose(0, 1)
-    return blocks.reshape(x.shape) if add_to is None else add_to.view(blocks.shape).add_(blocks).view(x.shape)
+            torch.baddbmm(result, blocks, R, out=result)
+        else:
+            torch.bmm(blocks, R, out=result)
+        return target
+    a_block = max(1, x.shape[0]) * b * x.element_size()
+    step = max(1, PORTION // a_block) if x.device.type == "cpu" else len(R)
+    for portion in (slice(start, start + step) for start in range(0, len(R), step)):
+        product = torch.bmm(blocks[portion], R[portion])
+        result[portion].copy_(product) if add_to is None else result[portion].add_(product)
+    return target
 
 
 def block_gram(x: Tensor, g: Tensor, R: Tensor) -> Tensor:

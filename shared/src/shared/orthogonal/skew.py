@@ -47,14 +47,12 @@ def unpack_skew(packed: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch b b"
     """
     b = block_size_of(packed.shape[-1])
     position, sign = _layout(b, packed.device)
-    return (_take(packed, position) * sign.to(packed.dtype)).unflatten(-1, (b, b))
+    return _take(packed, position).mul_(sign.to(packed.dtype)).unflatten(-1, (b, b))
 
 
 def fold_gradient(dQ: Float[Tensor, "*batch b b"]) -> Float[Tensor, "*batch n"]:
     """Gradient by the packed numbers from the gradient by Q taken as a free matrix: upper(dQ - dQᵀ)."""
-    b = dQ.shape[-1]
-    flat = dQ.flatten(-2)
-    return _take(flat, _upper(b, dQ.device)) - _take(flat, _lower(b, dQ.device))
+    return pack_skew(dQ - dQ.mT)
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:
@@ -67,29 +65,25 @@ def _upper(b: int, device: torch.device) -> Tensor:
     return _indices(b, device)[0]
 
 
-def _lower(b: int, device: torch.device) -> Tensor:
-    return _indices(b, device)[1]
-
-
 def _layout(b: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each entry of a flattened block: where its number lies in the packed row, and its sign."""
-    return _indices(b, device)[2:]
+    return _indices(b, device)[1:]
 
 
-def _indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     # A compiler folds them into its constants and cannot see through a cache.
     return _make_indices(b, device) if torch.compiler.is_compiling() else _cached_indices(b, device)
 
 
 @lru_cache(maxsize=64)
-def _cached_indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _cached_indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     # The first use is often inside inference_mode (an evaluation before training), where a plain tensor could never
     # again be saved for backward.
     with torch.inference_mode(False):
         return _make_indices(b, device)
 
 
-def _make_indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _make_indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     rows, cols = torch.triu_indices(b, b, 1, device=device)
     upper, lower = rows * b + cols, cols * b + rows
     number = torch.arange(upper.numel(), device=device)
@@ -99,4 +93,4 @@ def _make_indices(b: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor,
     position[lower] = number
     sign[upper] = 1
     sign[lower] = -1
-    return upper, lower, position, sign
+    return upper, position, sign
