@@ -164,7 +164,8 @@ def test_a_killed_training_and_stream_end_with_the_same_numbers(tmp_path):
     """SIGKILL after the first saved state; the same command then goes on, and nothing differs."""
     model = write_small_model(tmp_path / "model")
     overrides = [
-        *small("scratch", "streaming"), f"model.path={model}", "train=scratch", "eval=stream", "scratch.arms={sep: {name: sep, a: 2, n: 8}}",
+        *small("scratch", "streaming"), f"model.path={model}", "train=scratch", "eval=stream",
+        "scratch.arms={sep: {name: sep, a: 2, n: 8}}",
         "scratch.recipe.steps=40", "streaming.tokens=3000", "streaming.full_tokens=256",
         "streaming.policies={sep: {name: streaming, a: 2, s: 4, w: 16, c: 24}}",
     ]  # fmt: skip

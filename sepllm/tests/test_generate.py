@@ -71,7 +71,7 @@ def test_beams(kind):
 def test_prompt_lookup_equals_greedy(kind):
     model, inputs = tiny(kind), prompt(rows=1)
     repeated = {k: v.repeat(1, 2) for k, v in inputs.items()}
-    cache = SepCache(model, POLICY, MARKS, rollback=8)  # before 5.10 transformers does not announce its crops
+    cache = SepCache(model, POLICY, MARKS, rollback=8)  # transformers 5.2 does not announce its crops
     model.generation_config.eos_token_id = VOCABULARY  # older prompt lookup wants one; this never comes
     try:
         found = generate(model, repeated, cache=cache, prompt_lookup_num_tokens=4)

@@ -192,20 +192,28 @@ def gathered(
 def turned(query: Tensor, key: Tensor, value: Tensor, lives: Lives, scale: float | None) -> Tensor:
     """Attention where the first keys are met by a query turned to another position (SinkPolicy).
 
-    Scores of the two groups of keys stand side by side in one softmax.
+    The scores s_j = q'·k_j of the few sinks are computed apart and enter one softmax as further dimensions: the query
+    is [q, s_0 … s_a], sink j is [0, e_j], every other key [k, 0]. In half precision each score takes two dimensions,
+    its rounded value and the rest.
     """
     assert lives.turn is not None and lives.frequencies is not None
     batch, heads, q, d = query.shape
     kv, sinks = key.shape[1], min(lives.sinks, key.shape[2])
-    scale = d**-0.5 if scale is None else scale
     packed = query.reshape(batch, kv, heads // kv * q, d)
     other = turn(query, lives.turn, lives.frequencies).reshape(packed.shape)
-    scores = packed @ key.transpose(2, 3)
-    scores[..., :sinks] = other @ key[:, :, :sinks].transpose(2, 3)
+    scores = other.float() @ key[:, :, :sinks].transpose(2, 3).float() if query.dtype != torch.float64 else None
+    scores = other @ key[:, :, :sinks].transpose(2, 3) if scores is None else scores
+    rounded = scores.to(query.dtype)
+    parts = [packed, rounded] if scores.dtype == query.dtype else [packed, rounded, (scores - rounded).to(query.dtype)]
+    unit = torch.eye(sinks, key.shape[2], dtype=key.dtype, device=key.device).T.expand(batch, kv, -1, -1)
+    keys = [torch.cat([torch.zeros_like(key[:, :, :sinks]), key[:, :, sinks:]], 2), *[unit] * (len(parts) - 1)]
+    fill = -sum(x.shape[-1] for x in parts) % 8  # what fused kernels want
+    asked, known = (torch.nn.functional.pad(torch.cat(x, -1), (0, fill)) for x in (parts, keys))
     seen = dense_mask(lives) if q > 1 else row_mask(lives)
-    scores = (scores * scale).masked_fill(~seen.repeat(1, 1, heads // kv, 1), float("-inf"))
-    weights = scores.softmax(-1, dtype=torch.promote_types(torch.float32, scores.dtype)).to(value.dtype)
-    return (weights @ value).reshape(query.shape)
+    padded = torch.nn.functional.pad(value, (0, known.shape[-1] - value.shape[-1]))
+    scale = d**-0.5 if scale is None else scale
+    out = sdpa(asked, known, padded, attn_mask=seen.repeat(1, 1, heads // kv, 1), scale=scale)
+    return out[..., : value.shape[-1]].reshape(query.shape)
 
 
 AttentionInterface.register("sepllm", sepllm_attention)

@@ -161,7 +161,7 @@ class SepLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return -1
 
-    get_max_cache_shape = get_max_length  # its name before transformers 5.10
+    get_max_cache_shape = get_max_length  # its name in older releases, such as 5.2
 
     def reset(self) -> None:
         self.keys = self.values = None
@@ -384,7 +384,7 @@ class SepCache(Cache):
         prefill: `sep` shows a prompt what the mask shows (equal to token-by-token), `dense` lets prompts attend fully
             and evicts from the first generated token on, as the authors' SepCache does.
         prefill_chunk: longest forward; longer inputs are fed in pieces, so memory stays O(kept + piece).
-        rollback: tokens that `crop` can take back without recording (transformers below 5.10 does not record).
+        rollback: tokens that `crop` can take back without recording (older transformers, such as 5.2, does not record).
 
     Raises:
         SepLLMError: a model that is not a plain decoder, or whose keys cannot be moved where the policy moves them.
@@ -463,7 +463,7 @@ class SepCache(Cache):
         return self.layers[0].slots.seen
 
     def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last −`tokens_to_remove` tokens (a positive number is the length to keep, as before 5.10)."""
+        """Forget the last −`tokens_to_remove` tokens; a positive number is the length to keep (transformers 5.2)."""
         seen = self.get_seq_length()
         tokens = seen - tokens_to_remove if tokens_to_remove > 0 else -tokens_to_remove
         if not 0 <= tokens <= seen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import torch
@@ -59,40 +58,41 @@ class Loaded:
             return find_separators(self.settings.separators, self.tokenizer, self.model.config.model_type)
         return SeparatorSet.from_tokenizer(self.tokenizer, rule)
 
-    def forget(self) -> None:
-        self._found = None
+
+LOADED: dict[str, Loaded] = {}  # of this process, by the model's settings
 
 
 def evaluate_all(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Every measurement that is asked for and every finished training, by name."""
-    lazy = Loaded(settings)
-    found: dict[str, dict[str, Any]] = trained_parts(settings)
-    measures: dict[str, tuple[str, Callable[..., Any]]] = {
-        "separators": ("attention", measure_separators),
-        "attention": ("attention", measure_attention),
-        "ppl": ("ppl", measure_ppl),
-        "ppl-trained": ("ppl", measure_trained_ppl),
-        "probe": ("probe", measure_probe),
-        "probe-trained": ("probe", measure_trained_probe),
-        "speed": ("speed", measure_speed),
-        "generate": ("generate", measure_generate),
-        "lm_eval": ("lm_eval", measure_lm_eval),
-    }
-    for name, (section, measure) in measures.items():
-        if getattr(settings, section) is None or (name.endswith("-trained") and "post-sep" not in found):
-            continue
-        about = {n: settings.plain[n] for n in ("model", "separators", "data", section)} | {"seed": settings.seed}
-        if name == "lm_eval":
-            about["policy"] = settings.plain["policy"]
-        if name.endswith("-trained"):
-            about["training"] = found["post-sep"]["fingerprint"]
-        found[name] = make_part(
-            settings.output_dir, name, about, settings.resume, partial(measure, settings, lazy), tell
-        )
-    lazy.forget()
-    if settings.streaming is not None:
-        found |= measure_streams(settings)
-    return found
+    """Every measurement that is asked for and every finished training, by name.
+
+    Timings run alone, at the end, with all threads; everything else side by side in worker processes.
+    """
+    trained = trained_parts(settings)
+    jobs: list[Any] = []
+    for name, (section, _) in MEASURES.items():
+        asked = getattr(settings, section) is not None and name != "speed"
+        if asked and (not name.endswith("-trained") or "post-sep" in trained):
+            jobs.append((measure_part, (settings, name)))
+    jobs += stream_jobs(settings) if settings.streaming is not None else []
+    parts = run_jobs(jobs, settings.workers)
+    if settings.speed is not None:
+        parts.append(measure_part(settings, "speed"))
+    LOADED.clear()
+    return trained | {part["settings"]["label"]: part for part in parts}
+
+
+def measure_part(settings: Settings, name: str) -> dict[str, Any]:
+    """One measurement of the default model, reused where its settings stay."""
+    section, measure = MEASURES[name]
+    about = {n: settings.plain[n] for n in ("model", "separators", "data", section)}
+    about |= {"label": name, "seed": settings.seed}
+    if name == "lm_eval":
+        about["policy"] = settings.plain["policy"]
+    if name.endswith("-trained"):
+        about["training"] = trained_parts(settings)["post-sep"]["fingerprint"]
+    lazy = LOADED.setdefault(fingerprint(settings.plain["model"]), Loaded(settings))
+    lazy.settings = settings
+    return make_part(settings.output_dir, name, about, settings.resume, lambda: measure(settings, lazy), tell)
 
 
 def trained_parts(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -290,8 +290,8 @@ def measure_lm_eval(settings: Settings, lazy: Loaded) -> dict[str, Any]:
     )
 
 
-def measure_streams(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Streaming texts, side by side: each policy, full attention, and the small model for the flat line."""
+def stream_jobs(settings: Settings) -> list[Any]:
+    """Streaming texts: each policy, full attention, and the small model for the flat line."""
     asked = settings.streaming
     assert asked is not None
     jobs: list[Any] = [(stream_arm, (settings, name)) for name in (*asked.policies, "full")]
@@ -301,8 +301,7 @@ def measure_streams(settings: Settings) -> dict[str, dict[str, Any]]:
                 "streaming.small_tokens needs the model of train=scratch: run train.py first, or set it to 0"
             )
         jobs.append((stream_small, (settings,)))
-    parts = run_jobs(jobs, settings.workers)
-    return {part["settings"]["label"]: part for part in parts}
+    return jobs
 
 
 def stream_arm(settings: Settings, name: str) -> dict[str, Any]:
@@ -366,3 +365,16 @@ def stream_small(settings: Settings) -> dict[str, Any]:
         return stream_text(model, policy, separators, row, None, asked.small_every, None)
 
     return make_part(settings.output_dir, label, about, settings.resume, measure, tell)
+
+
+MEASURES: dict[str, tuple[str, Callable[[Settings, Loaded], Any]]] = {
+    "ppl": ("ppl", measure_ppl),
+    "probe": ("probe", measure_probe),
+    "probe-trained": ("probe", measure_trained_probe),
+    "ppl-trained": ("ppl", measure_trained_ppl),
+    "generate": ("generate", measure_generate),
+    "separators": ("attention", measure_separators),
+    "attention": ("attention", measure_attention),
+    "lm_eval": ("lm_eval", measure_lm_eval),
+    "speed": ("speed", measure_speed),
+}

@@ -1,0 +1,1 @@
+"""Ours beside others, in one run, as ratios."""
