@@ -6,6 +6,7 @@ T is everything outside the final PDDL block (section 2.3 of the paper); of seve
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -31,7 +32,8 @@ def extract(answer: str) -> Extracted:
     """Thought, last complete domain, and problems of an answer. Any text gives a result."""
     found = Extracted()
     text = clean(answer, found.notes)
-    blocks = _blocks(text, found.notes)
+    closings = _closings(text)
+    blocks = _blocks(text, closings, found.notes)
     domains = [(a, b) for a, b, kind in blocks if kind == "domain"]
     found.problems = [text[a:b].strip() + "\n" for a, b, kind in blocks if kind == "problem"]
     if not domains:
@@ -40,7 +42,7 @@ def extract(answer: str) -> Extracted:
         return found
     if len(domains) > 1:
         found.notes.append(f"{len(domains)} domains in the answer: the last complete one is taken")
-    complete = [(a, b) for a, b in domains if _closed(text, a, b)]
+    complete = [(a, b) for a, b in domains if closings.get(a, len(text) + 1) <= b]
     start, end = (complete or domains)[-1]
     found.domain_text = text[start:end].strip() + "\n"
     before, after = text[:start], text[end:]
@@ -73,7 +75,7 @@ def clean(answer: str, notes: list[str]) -> str:
     return answer
 
 
-def _blocks(text: str, notes: list[str]) -> list[tuple[int, int, str]]:
+def _blocks(text: str, closings: dict[int, int], notes: list[str]) -> list[tuple[int, int, str]]:
     """(start, end, kind) of every definition: as far as its parentheses or its fence go."""
     fences = [m.start() for m in FENCE.finditer(text)]
     found = []
@@ -82,9 +84,11 @@ def _blocks(text: str, notes: list[str]) -> list[tuple[int, int, str]]:
         start = match.start()
         if start < reach:
             continue
-        end = _balanced(text, start)
-        fence = next((f for f in fences if f > start), None)
-        following = next((m.start() for m in DEFINE.finditer(text, match.end())), None)
+        end = closings.get(start)
+        at = bisect_right(fences, start)
+        fence = fences[at] if at < len(fences) else None
+        after = DEFINE.search(text, match.end())
+        following = after.start() if after else None
         if end is None or (fence is not None and end > fence):
             bounds = [b for b in (fence, following) if b is not None]
             end = min(bounds) if bounds else len(text)
@@ -100,23 +104,24 @@ def _blocks(text: str, notes: list[str]) -> list[tuple[int, int, str]]:
     return found
 
 
-def _balanced(text: str, start: int) -> int | None:
-    """The end of the form that begins at `start`; comments do not count."""
-    depth = 0
-    for match in re.compile(r";[^\n]*|[()]").finditer(text, start):
-        token = match.group()
-        if token == "(":
-            depth += 1
-        elif token == ")":
-            depth -= 1
-            if not depth:
-                return match.end()
-    return None
-
-
-def _closed(text: str, start: int, end: int) -> bool:
-    closing = _balanced(text, start)
-    return closing is not None and closing <= end
+def _closings(text: str) -> dict[int, int]:
+    """Where the form that begins at each parenthesis ends, in one pass; inside a form, comments do not count."""
+    stack: list[int] = []
+    found: dict[int, int] = {}
+    comment = False
+    for match in re.finditer(r"[();\n]", text):
+        sign = match.group()
+        if sign == "\n":
+            comment = False
+        elif comment:
+            continue
+        elif sign == ";":
+            comment = bool(stack)
+        elif sign == "(":
+            stack.append(match.start())
+        elif stack:
+            found[stack.pop()] = match.end()
+    return found
 
 
 def extract_plan(answer: str) -> tuple[list[tuple[str, ...]] | None, list[str]]:

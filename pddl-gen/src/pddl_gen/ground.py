@@ -50,6 +50,7 @@ class GroundLimits:
     """Bounds on grounding."""
 
     operators: int = 1_000_000  # bindings tried
+    facts: int = 50_000  # that may change; a state and each mask of an operator have so many bits
     clauses: int = 1024  # of one condition in disjunctive form
 
 
@@ -211,6 +212,8 @@ class Compiler:
         at = self.index.get(fact)
         if at is None:
             at = self.index[fact] = len(self.facts)
+            if at >= self.limits.facts:
+                raise TooLarge(f"there are more than {self.limits.facts:,} facts, many of them of {fact[0]}")
             self.facts.append(fact)
         return 1 << at
 
@@ -407,7 +410,7 @@ class Compiler:
     def _table(
         self, place: int, order: list[str], static: list[Atom]
     ) -> list[tuple[tuple[str, ...], dict[Fact, list[str]]]]:
-        """For each static atom about variable `place`: the terms already known, and its values for each of their tuples."""
+        """For each static atom about variable `place`: the terms known, and its values for each of their tuples."""
         variable, before = order[place], set(order[:place])
         tables = []
         for atom in static:

@@ -185,8 +185,8 @@ class Relaxed:
             for fact in pre:
                 self.needs[fact].append(rule)
         self.adders: list[list[int]] = [[] for _ in range(self.size)]
-        for rule, add in enumerate(self.add):
-            for fact in add:
+        for rule, added in enumerate(self.add):
+            for fact in added:
                 self.adders[fact].append(rule)
         self.counts = [len(pre) for pre in self.pre]
 
