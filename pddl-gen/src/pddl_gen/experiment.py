@@ -254,8 +254,6 @@ def _client(client: dict[str, Any], settings: Settings, ledger: Ledger) -> LLM:
         limits["max_tokens_total"] = max(0, int(budget["tokens"]) - spent)
     if budget["usd"] is not None:
         limits["max_cost"] = max(0.0, float(budget["usd"]) - (used["usd"] or 0.0))
-    if client["backend"] == "simulated":
-        return LLM(Simulated(seed=settings["seed"]), limits=Limits(**limits))
     return open_llm({**client, "limits": limits})
 
 
