@@ -95,6 +95,7 @@ def test_layers_in_a_batch_have_the_gradients_that_they_have_alone(config, bias)
         layers = [PoetLinear(linear(12, 12, bias, seed=i), config, f"layer{i}") for i in range(3)]
         for i, layer in enumerate(layers):
             turn(layer, 0.05, i)
+            layer.weight_effective()  # built before it joins a group
         model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], layers[2])
         assert not batched or batch_layers(model) == 3
         x = torch.ones(5, 12, dtype=torch.float64).cumsum(0).requires_grad_()

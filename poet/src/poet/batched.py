@@ -31,6 +31,7 @@ def batch_layers(model: nn.Module, small: int = SMALL) -> int:
         group = LayerGroup(layers)
         for layer in layers:
             layer.group = group
+            layer.invalidate()  # what it built alone
     return sum(map(len, alike.values()))
 
 

@@ -249,8 +249,7 @@ def rates(results: Results, table: Mapping[str, Any] | None) -> str:
     if table is None:
         return (
             "There is no sweep of these methods on this model and text, so the rates are not known to be the best "
-            "ones of "
-            "each method. `python train.py sweep.enabled=true` makes one."
+            "ones of each method. `python train.py sweep.enabled=true` makes one."
         )
     best = best_rates(table)
     rows = []
@@ -272,18 +271,24 @@ def rates(results: Results, table: Mapping[str, Any] | None) -> str:
             }
         )
     apart = [row["method"] for row in rows if row["best"] != row["used here"]]
-    text = (
-        f"Every method was given {len(table['ladders'][rows[0]['method']])} rates for its hidden matrices, factors of "
-        "two "
-        f"apart, {table['steps']} steps each, scored on the dev split, which is neither trained nor reported on; "
-        "embedding, "
-        "head and norms train at 1e-2 in all. The best was trained again with seeds "
-        f"{', '.join(map(str, table['seeds']))}."
-        if rows
-        else "The sweep's table is empty."
-    )
+    tried = {row["method"]: row["tried"] for row in rows}
+    short = [x for x in results if tried.get(x, 0) < max(1, len(table["ladders"].get(x, ())))]
+    text = "The sweep's table is empty."
+    if rows:
+        text = (
+            f"The search gives every method {len(table['ladders'][rows[0]['method']])} rates for its hidden matrices, "
+            f"factors of two apart, {table['steps']} steps each, scored on the dev split, which is neither trained nor "
+            "reported on; embedding, head and norms train at 1e-2 in all. The best is trained again with seeds "
+            f"{', '.join(map(str, table['seeds']))}."
+        )
     if apart:
         text += f" Not at its best rate runs: {', '.join(apart)}."
+    if short:
+        text += (
+            f" **The search of {', '.join(short)} is not finished**: what is missing below was not tried, and "
+            "comparisons with these are not between equally tuned methods. `python train.py sweep.enabled=true` "
+            "finishes it."
+        )
     return text + "\n\n" + markdown(rows)
 
 

@@ -186,8 +186,8 @@ class PretrainedSettings:
     block: int = 64
     steps: int = 20
     length: int = 128
-    lr: float = 1e-3
-    merge_every: int = 10
+    lr: float = 5e-5
+    merge_every: int = 8
     windows: int = 6  # held-out windows
     layers: int = 3  # whose spectra are measured, spread over the model
     free_memory_gb: float = 3.0
