@@ -52,9 +52,6 @@ def speed(results: Results, command: str, train_command: str) -> Claim:
     if has_training(results, "oftv1_blockwise"):
         blockwise, *_ = times(results, "oftv1_blockwise", "oftv2_exact")
         measured += f"; without the dense matrix, blockwise, OFTv1 is {blockwise:.2f}×"
-    if has_training(results, "oft_peft"):
-        peft, *_ = times(results, "oft_peft", "oftv2_exact")
-        measured += f"; PEFT's OFTv2 takes {peft:.2f}× the time of ours"
     return Claim(claim, paper, measured, source, graded(dense, low, full=10, some=1.0), train_command)
 
 

@@ -90,7 +90,7 @@ def base_survival(settings: Settings, parts: Parts) -> Part:
     return parts.make("base", "survival", base_key(settings, "survival"), measure)
 
 
-PROBE = ("probe_problems", "probe_windows")
+PROBE = ("probe_problems", "probe_tokens")
 USED = {  # settings of the evaluation that a part depends on
     "score": ("problems", "max_new_tokens", "probe_problems"),
     "losses": ("probe_problems",),

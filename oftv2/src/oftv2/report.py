@@ -89,6 +89,7 @@ def sections(
             pairs(results),
             "## Learning rates",
             rates(settings, results, table),
+            f"Along the training, in the figure: {probed(settings)}, which cost less and move more than all of them.",
             figure("tradeoff.png", "Learned against forgotten, along the training", figures),
             "## What OFTv1 costs" if "oftv1" in results else "",
             bars(results),
@@ -368,9 +369,14 @@ def dense_sentence(dense: float, blockwise: float, exact: float) -> str:
     )
 
 
+def probed(settings: Settings) -> str:
+    """What the cheap measurements read, where the table of methods has whole windows."""
+    problems, tokens = settings.evaluation.probe_problems, settings.evaluation.probe_tokens
+    return f"{problems} dev problems and the first {tokens} tokens of each window of prose"
+
+
 def strengths(results: Results, settings: Settings) -> str:
-    problems, windows = settings.evaluation.probe_problems, settings.evaluation.probe_windows
-    paragraphs = [f"Losses here and in the next table: {problems} dev problems, {windows} of twelve windows of prose."]
+    paragraphs = [f"Losses here and in the next table: {probed(settings)}."]
     for label, parts in results.items():
         if "strengths" not in parts:
             continue

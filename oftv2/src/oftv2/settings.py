@@ -161,7 +161,7 @@ class EvaluationSettings:
     problems: int = 200  # test problems answered greedily by each model
     dev_problems: int = 100  # problems of the learning-rate sweep, disjoint from the test
     probe_problems: int = 12  # of the dev problems, measured along training, for strengths and for terms
-    probe_windows: int = 2  # of the twelve windows of prose, measured in the same places
+    probe_tokens: int = 48  # of each of the twelve windows of prose, measured in the same places
     strength_problems: int = 100  # of the test problems, answered at the best strength
     batch_size: int = 50  # problems answered at once
     max_new_tokens: int | None = None  # after which an answer is cut; null for the task's

@@ -58,9 +58,9 @@ class Workload:
         return list(chosen(self.seed))[:count]
 
     def probe(self, evaluation: EvaluationSettings) -> Callable[[nn.Module], dict[str, float]]:
-        """Loss on the first dev examples and on the first windows of prose."""
+        """Loss on the first dev examples and on the beginning of each window of prose."""
         held_out = self.held_out("dev", evaluation.probe_problems)
-        ids = prose_windows(self.tokenizer)[: evaluation.probe_windows]
+        ids = prose_windows(self.tokenizer)[:, : evaluation.probe_tokens]
         prose = [Batch(ids, torch.ones_like(ids), ids)]
         return lambda model: {
             "answer_loss": mean_answer_loss(model, held_out),
