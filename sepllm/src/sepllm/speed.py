@@ -46,8 +46,6 @@ def fill(cache: Any, model: Any, ids: Tensor) -> Any:
         if isinstance(cache, SepCache):
             cache.observe(piece, torch.ones_like(piece, dtype=torch.bool))
         elif isinstance(cache, ConcatenatingSepCache):
-            if done >= 2 * FILL:
-                return cache  # compressed since, and of the size that it keeps
             cache.ids = piece
         new = torch.randn(heads * piece.shape[1] * size, dtype=model.dtype, device=model.device)
         new = new.view(1, heads, piece.shape[1], size)
