@@ -1,0 +1,1 @@
+"""The paper's experiments as one run: collect with a model, score without one, report."""
