@@ -6,14 +6,13 @@ A miss by more than a tenth ends the program with status 1.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from vrs.study.environment import environment
-from vrs.study.writing import plain, write
+from vrs.study.writing import to_json, write
 
 TOLERANCE = 1.1
 PARTS = ("scoring", "overhead", "reread", "simulation", "speculative")
@@ -73,7 +72,8 @@ def reread(repeats: int) -> tuple[Any, list[Target]]:
 def scoring(repeats: int) -> tuple[Any, list[Target]]:
     from .scoring import lines, scoring
 
-    rows = scoring(max(1, repeats // 2))
+    # a round takes minutes, and is itself a mean over 168 prompts
+    rows = scoring(max(1, repeats // 5))
     print("\n" + "\n".join(lines(rows)))
     return rows, [Target(f"{row.name} / ours", row.over_ours, row.floor) for row in rows if row.floor]
 
@@ -123,7 +123,7 @@ def main() -> int:
         },
         "targets": [asdict(target) for target in targets],
     }
-    write(options.output, json.dumps(plain(record), indent=1) + "\n")
+    write(options.output, to_json(record))
     print(f"\n{options.output}")
     return int(any(target.missed for target in targets))
 

@@ -23,6 +23,7 @@ from shared.llm import LLM, Completion, Request, open_llm, user
 from .server import endpoint
 
 CONCURRENCY, LATENCY = 64, 0.05
+INSPECTED = 5  # inspect-ai reads back one in so many calls, to keep the whole short
 BOUND = CONCURRENCY / LATENCY  # calls a second
 
 
@@ -136,7 +137,7 @@ def overhead(repeats: int, calls: int = 5000) -> dict[str, Any]:
 
 
 def reread(repeats: int, calls: int = 15_200) -> dict[str, Any]:
-    """Seconds to hand back that many cached completions."""
+    """Seconds to hand back that many cached completions; inspect-ai's are those of a fifth of them, times five."""
     import diskcache
 
     os.environ.setdefault("BENCH_KEY", "none")
@@ -145,7 +146,8 @@ def reread(repeats: int, calls: int = 15_200) -> dict[str, Any]:
         requests = [Request((user(prompt(i)),), draw=i) for i in range(calls)]
         with ours(url, Path(folder) / "cache.sqlite") as llm:
             completions = llm.complete(requests)
-        through_inspect(url, calls, cached=True)
+        few = max(1, calls // INSPECTED)
+        through_inspect(url, few, cached=True)
         store = diskcache.Cache(str(Path(folder) / "diskcache"), disk=diskcache.JSONDisk)
         for request, completion in zip(requests, completions, strict=True):
             store[asdict(request)] = completion.to_json()
@@ -166,7 +168,7 @@ def reread(repeats: int, calls: int = 15_200) -> dict[str, Any]:
         seconds = interleaved(
             {
                 "ours": from_ours,
-                "inspect-ai's files": lambda: through_inspect(url, calls, cached=True),
+                "inspect-ai's files": lambda: through_inspect(url, few, cached=True) * calls / few,
                 "diskcache, JSONDisk": from_diskcache,
             },
             repeats,

@@ -23,6 +23,7 @@ from vrs.study.run import Found, Measured
 from vrs.study.score import pairs, pick, reads_p, scored, scored_all
 from vrs.study.settings import CurveSettings, Settings, StudySettings
 from vrs.study.theory_tables import simulated_theory, theory_text
+from vrs.study.writing import to_json
 from vrs.wording import Worded
 
 FORCED = Worded(phrasing="P01", forced=True)
@@ -208,3 +209,9 @@ def test_the_committed_results_show_the_algorithm_half():
     report = (RESULTS / "report.md").read_text().splitlines()[:10]
     assert any("shows no effect" in line for line in report)
     assert any("The algorithm half shows" in line for line in report)
+
+
+def test_json_on_few_lines_is_the_same_json():
+    value = {"a": ["two  blanks [ here ]\n", "b"], "empty": [], "n": [[1, 2.5], [None]], "nan": float("nan")}
+    text = to_json(value)
+    assert json.loads(text) == {**value, "nan": None} and text.count("\n") < 14

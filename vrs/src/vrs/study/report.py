@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from .run import Found, Study
 from .score import Curves, pairs, pick, reads_p, scored_all, usable, worded
 from .settings import Settings
 from .theory_tables import simulated_theory, theory_text
-from .writing import markdown, plain, write
+from .writing import markdown, to_json, write
 
 TITLE = "# Verbalized rejection sampling: what the paper claims and what this run shows"
 NOTES = (
@@ -62,7 +61,7 @@ def write_report(settings: Settings) -> tuple[Path, list[dict[str, Any]]]:
             "scoring_seconds": round(time.perf_counter() - started, 2),
         },
     }
-    write(folder / "metrics.json", json.dumps(plain(metrics), indent=1, allow_nan=False, default=str) + "\n")
+    write(folder / "metrics.json", to_json(metrics))
     write(folder / "report.md", body(settings, found, curves, simulated, made, rows, [name for name in drawn if name]))
     return folder / "report.md", rows
 

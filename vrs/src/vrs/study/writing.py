@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +42,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def to_json(value: Any) -> str:
+    """Indented JSON in which a list of plain values stays on its line."""
+    text = json.dumps(plain(value), indent=1, allow_nan=False, default=str)
+    # a line break is never part of a JSON text's strings
+    return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", lambda m: "[" + re.sub(r"\n\s*", " ", m[1]) + "]", text) + "\n"
 
 
 def write(path: Path, text: str) -> None:
