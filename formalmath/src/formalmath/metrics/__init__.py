@@ -1,0 +1,1 @@
+"""Numbers about provers: pass@K, intervals, paired tests, perplexity, error patterns."""

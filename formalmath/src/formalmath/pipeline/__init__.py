@@ -1,0 +1,1 @@
+"""The statement pipeline: autoformalise, compile, judge, disprove, review (paper Figure 2)."""

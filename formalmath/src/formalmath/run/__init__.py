@@ -1,0 +1,1 @@
+"""Running checks: a store that survives kills, scheduling, many machines."""
