@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import preloaded
 import pytest
 import torch
 
@@ -42,7 +43,9 @@ def call(script: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
 
 
-def check_refused(done: subprocess.CompletedProcess, part: str, folder: Path, before: list[Path]) -> None:
+def check_refused(
+    done: subprocess.CompletedProcess | preloaded.Ended, part: str, folder: Path, before: list[Path]
+) -> None:
     assert done.returncode == 2, done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and part in lines[0], done.stderr
@@ -117,5 +120,5 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path):
 
 
 def test_evaluation_before_training_is_refused(tmp_path):
-    done = call("eval.py", f"output_dir={tmp_path / 'out'}", cwd=tmp_path)
+    done = preloaded.call("eval.py", f"output_dir={tmp_path / 'out'}", cwd=tmp_path, said=tmp_path.parent / "refused")
     check_refused(done, "no finished training", tmp_path, [])

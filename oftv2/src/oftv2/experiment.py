@@ -121,6 +121,8 @@ def trained(settings: Settings, method: MethodSettings, parts: Parts) -> Part:
             "sequences_a_step": method.training.batch_size * method.training.accumulation * accelerator.num_processes,
             "processes": accelerator.num_processes,
             "saved_bytes": kept,
+            # a training is reused when these settings change, with the losses that were measured along it
+            "probed": [settings.evaluation.probe_problems, settings.evaluation.probe_tokens],
             **asdict(record),
         }
 

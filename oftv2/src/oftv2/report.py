@@ -89,7 +89,7 @@ def sections(
             pairs(results),
             "## Learning rates",
             rates(settings, results, table),
-            f"Along the training, in the figure: {probed(settings)}, which cost less and move more than all of them.",
+            along(results) if "tradeoff.png" in figures else "",
             figure("tradeoff.png", "Learned against forgotten, along the training", figures),
             "## What OFTv1 costs" if "oftv1" in results else "",
             bars(results),
@@ -369,14 +369,22 @@ def dense_sentence(dense: float, blockwise: float, exact: float) -> str:
     )
 
 
-def probed(settings: Settings) -> str:
-    """What the cheap measurements read, where the table of methods has whole windows."""
-    problems, tokens = settings.evaluation.probe_problems, settings.evaluation.probe_tokens
+def along(results: Results) -> str:
+    """What the losses in the figure of the training were measured on."""
+    read = sorted(
+        {tuple(p["train"]["probed"]) for p in results.values() if len(p.get("train", {}).get("probes", [])) > 1}
+    )
+    sets = "; in others, ".join(probed(*pair) for pair in read)
+    return f"Along the training, in the figure: {sets}, which cost less and move more than whole windows."
+
+
+def probed(problems: int, tokens: int) -> str:
     return f"{problems} dev problems and the first {tokens} tokens of each window of prose"
 
 
 def strengths(results: Results, settings: Settings) -> str:
-    paragraphs = [f"Losses here and in the next table: {probed(settings)}."]
+    problems, tokens = settings.evaluation.probe_problems, settings.evaluation.probe_tokens
+    paragraphs = [f"Losses here and in the next table: {probed(problems, tokens)}."]
     for label, parts in results.items():
         if "strengths" not in parts:
             continue
