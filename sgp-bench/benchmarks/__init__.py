@@ -1,0 +1,1 @@
+"""This against its peers."""
