@@ -1,1 +1,0 @@
-"""This against its peers."""
